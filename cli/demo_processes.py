@@ -1,0 +1,133 @@
+"""Starts and ends the demo's processes.
+
+Each child leads a process group of its own and is told by the kernel to end when the demo dies, so that neither Ctrl-C nor a kill -9 of the demo
+leaves a process behind. Ending is SIGTERM, a grace, then SIGKILL to the whole group.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import trio
+
+GRACE_SECONDS = 8.0
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildFailed(Exception):
+    """A process of the demo ended by itself; the message ends with the last lines it wrote."""
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """``count`` different ports that were free a moment ago."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((host, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def adjacent_free_ports(host: str = "127.0.0.1") -> int:
+    """A port p such that p and p + 1 (Solana's WebSocket port) were both free a moment ago."""
+    for _ in range(64):
+        port = free_ports(1, host)[0]
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as second:
+            try:
+                second.bind((host, port + 1))
+            except OSError:
+                continue
+            return port
+    raise ChildFailed("found no two adjacent free ports in 64 tries")
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass
+class Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def tail(self, lines: int = 12) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def check(self) -> None:
+        """Raises ChildFailed if it is not running any more."""
+        code = self.process.poll()
+        if code is not None:
+            raise ChildFailed(f"{self.name} ended by itself (exit code {code}); its last lines:\n{self.tail()}")
+
+
+@dataclass
+class Supervisor:
+    """Owns the children and the folder of their logs; ``end_all`` is safe to call at any time and twice."""
+
+    folder: Path
+    children: list[Child] = field(default_factory=list)
+
+    def start(self, name: str, arguments: Sequence[str], *, environment: dict[str, str] | None = None) -> Child:
+        log = self.folder / f"{name}.log"
+        sink: IO[bytes]
+        with log.open("ab") as sink:
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                env={**os.environ, **(environment or {})},
+            )
+        child = Child(name, process, log)
+        self.children.append(child)
+        return child
+
+    def start_python(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> Child:
+        return self.start(name, [sys.executable, *arguments], environment=environment)
+
+    def check(self) -> None:
+        for child in self.children:
+            child.check()
+
+    async def watch(self) -> None:
+        """Runs until a child ends by itself, which is an error."""
+        while True:
+            self.check()
+            await trio.sleep(0.25)
+
+    async def end_all(self) -> None:
+        """Ends the children, last started first: those that others depend on go last."""
+        with trio.CancelScope(shield=True):
+            for child in reversed(self.children):
+                await end(child)
+            self.children.clear()
+
+
+async def end(child: Child) -> None:
+    """SIGTERM, then SIGKILL after the grace, both to the whole group; returns when the group is gone."""
+    _signal_group(child, signal.SIGTERM)
+    with trio.move_on_after(GRACE_SECONDS):
+        while child.process.poll() is None:
+            await trio.sleep(0.02)
+    _signal_group(child, signal.SIGKILL)
+    child.process.wait()
+
+
+def _signal_group(child: Child, number: signal.Signals) -> None:
+    try:
+        os.killpg(child.process.pid, number)
+    except ProcessLookupError:
+        return  # the group is gone: that is what was wanted
