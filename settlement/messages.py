@@ -1,0 +1,194 @@
+"""The typed messages that are hashed or signed by BLS, and the ids derived from them (docs/protocol.md, sections 3, 4, 5 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from settlement.signing import Domain
+from settlement.tags import H, fixed, u32le, u64le
+
+DEPOSIT_KIND = 1
+"""The kind of an inbox entry that credits an L2 account."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMessage:
+    """What a validator attests for one (epoch, attempt). Slots are L1's, payable_total is in lamports, hashes and roots 32 bytes."""
+
+    epoch: int
+    attempt: int
+    cut_slot: int
+    expiry_slot: int
+    parent_hash: bytes
+    results_root: bytes
+    state_root: bytes
+    trace_root: bytes
+    data_root: bytes
+    payable_total: int
+    inbox_cursor: int
+    inbox_hash: bytes
+    set_hash: bytes
+
+    def __post_init__(self) -> None:
+        for member in fields(self):
+            value = getattr(self, member.name)
+            if member.type == "bytes":
+                fixed(member.name, value, 32)
+            elif isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"{member.name} must be an integer, got {type(value).__name__}")
+            else:
+                (u32le if member.name == "attempt" else u64le)(value)
+
+    def hash(self, domain: Domain) -> bytes:
+        """The checkpoint hash: the 32-byte digest that validators sign with BLS and that the next checkpoint names as its parent."""
+        return H(
+            "checkpoint",
+            domain.genesis,
+            domain.program,
+            u64le(self.epoch),
+            u32le(self.attempt),
+            u64le(self.cut_slot),
+            u64le(self.expiry_slot),
+            self.parent_hash,
+            self.results_root,
+            self.state_root,
+            self.trace_root,
+            self.data_root,
+            u64le(self.payable_total),
+            u64le(self.inbox_cursor),
+            self.inbox_hash,
+            self.set_hash,
+        )
+
+    def to_json(self) -> dict[str, int | str]:
+        """The message's fields as docs/rpc.md names them: camelCase, hashes in hex."""
+        return {
+            _camel(member.name): value.hex() if isinstance(value := getattr(self, member.name), bytes) else value
+            for member in fields(self)
+        }
+
+    @classmethod
+    def from_json(cls, checkpoint: Mapping[str, Any]) -> CheckpointMessage:
+        """The message in a checkpoint object of docs/rpc.md; its other keys are ignored. ValueError names a missing or malformed key."""
+        values: dict[str, Any] = {}
+        for member in fields(cls):
+            key = _camel(member.name)
+            if key not in checkpoint:
+                raise ValueError(f"the checkpoint has no {key}")
+            value = checkpoint[key]
+            if member.type == "bytes":
+                if not isinstance(value, str):
+                    raise ValueError(f"{key} must be hex, got {type(value).__name__}")
+                value = bytes.fromhex(value)
+            values[member.name] = value
+        return cls(**values)
+
+
+def genesis_parent(domain: Domain) -> bytes:
+    """The parent hash of epoch 1."""
+    return H("genesis", domain.genesis, domain.program)
+
+
+def genesis_inbox_hash(domain: Domain) -> bytes:
+    """hash(0) of the inbox: that of no entries."""
+    return H("inbox", domain.genesis, domain.program)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """What entered through L1: index from 0, the slot it entered in, kind, lamports, payload hash (32 bytes)."""
+
+    index: int
+    slot: int
+    kind: int
+    lamports: int
+    payload_hash: bytes
+
+
+def next_inbox_hash(previous: bytes, entry: InboxEntry) -> bytes:
+    """hash(i + 1) from hash(i) and entry i."""
+    return H(
+        "inbox-entry",
+        fixed("previous inbox hash", previous, 32),
+        u64le(entry.index),
+        u64le(entry.slot),
+        entry.kind.to_bytes(1, "little"),
+        u64le(entry.lamports),
+        fixed("payload hash", entry.payload_hash, 32),
+    )
+
+
+def deposit_payload_hash(beneficiary: bytes) -> bytes:
+    """Payload hash of a deposit for the L2 account of this public key."""
+    return H("inbox-deposit", fixed("beneficiary", beneficiary, 32))
+
+
+def task_id(domain: Domain, client_public_key: bytes, nonce: int, spec_hash: bytes) -> bytes:
+    return H(
+        "task",
+        domain.genesis,
+        domain.program,
+        fixed("client public key", client_public_key, 32),
+        u64le(nonce),
+        fixed("spec hash", spec_hash, 32),
+    )
+
+
+def commitment(
+    domain: Domain, task_id: bytes, lease_id: int, worker_public_key: bytes, salt: bytes, result_hash: bytes
+) -> bytes:
+    """What a worker gives before it reveals: hides the result, binds it to this worker and lease."""
+    return H(
+        "commitment",
+        domain.genesis,
+        domain.program,
+        fixed("task id", task_id, 32),
+        u64le(lease_id),
+        fixed("worker public key", worker_public_key, 32),
+        fixed("salt", salt, 32),
+        fixed("result hash", result_hash, 32),
+    )
+
+
+def result_hash(
+    task_id: bytes,
+    worker_public_key: bytes,
+    mode: int,
+    environment_hash: bytes,
+    work_root: bytes,
+    model_hash: bytes,
+    metrics_hash: bytes,
+) -> bytes:
+    return H(
+        "result",
+        fixed("task id", task_id, 32),
+        fixed("worker public key", worker_public_key, 32),
+        mode.to_bytes(1, "little"),
+        fixed("environment hash", environment_hash, 32),
+        fixed("work root", work_root, 32),
+        fixed("model hash", model_hash, 32),
+        fixed("metrics hash", metrics_hash, 32),
+    )
+
+
+def sample_digest(task_id: bytes, commitment: bytes) -> bytes:
+    """What a validator signs with BLS to draw its intervals; both parts bind genesis and program already."""
+    return H("sample", fixed("task id", task_id, 32), fixed("commitment", commitment, 32))
+
+
+def proof_of_possession_digest(domain: Domain, authority: bytes, bls_public_key: bytes) -> bytes:
+    """Signed by a BLS key at registration. Binding the authority keeps another from registering the same key with a copied proof."""
+    return H(
+        "proof-of-possession",
+        domain.genesis,
+        domain.program,
+        fixed("authority", authority, 32),
+        fixed("compressed BLS key", bls_public_key, 48),
+    )
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
