@@ -1,0 +1,311 @@
+"""The bank: slots, blockhashes, execution and old states over one LiteSVM. No clock, no randomness, no I/O.
+
+Time and the seed of the blockhashes are arguments. Nothing here awaits, so one thread of control (the trio loop) owns
+the LiteSVM and every call is atomic. What agave spreads over banks of many forks is one chain here: each slot has a
+block, so block height and slot are the same number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from solders.account import Account
+from solders.clock import Clock
+from solders.epoch_schedule import EpochSchedule
+from solders.hash import Hash
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.sysvar import CLOCK, SLOT_HASHES
+from solders.transaction import VersionedTransaction
+from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
+
+from localnet.blockhash_queue import BlockhashQueue
+from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
+from localnet.history import Block, History, InnerInstruction, LandedTransaction
+from localnet.programs import program_data_address
+from localnet.token_balances import token_balances
+from localnet.transaction_keys import TransactionKeys, resolve_keys
+from localnet.undo import UndoLog, Unchanged
+
+SLOTS_PER_EPOCH = 432_000
+SLOT_HASHES_LENGTH = 512
+HISTORY_SLOTS = 100_000
+
+_BLOCKHASH_TAG = hashlib.sha256(b"pouw-localnet/blockhash").digest()
+_BANK_HASH_TAG = hashlib.sha256(b"pouw-localnet/bank-hash").digest()
+_ABSENT = Account(0, b"", Pubkey.default())
+_NOT_EXECUTED = Signature.default()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What executing a transaction gave, landed or simulated. `error` is agave's JSON form of TransactionError."""
+
+    error: Any
+    executed: bool
+    fee_lamports: int
+    logs: tuple[str, ...] = ()
+    compute_units: int = 0
+    inner_instructions: tuple[tuple[InnerInstruction, ...], ...] = ()
+    return_data: tuple[Pubkey, bytes] | None = None
+    post_accounts: dict[Pubkey, Account] | None = None
+
+
+def not_executed(error: Any) -> Outcome:
+    return Outcome(error=error, executed=False, fee_lamports=0)
+
+
+class Bank:
+    def __init__(
+        self,
+        svm: LiteSVM,
+        *,
+        blockhash_seed: bytes,
+        unix_time: float,
+        finalized_lag_slots: int = FINALIZED_LAG_SLOTS,
+        history_slots: int = HISTORY_SLOTS,
+    ) -> None:
+        """Takes over `svm`, whose accounts are the state at the end of slot 0, and opens slot 1.
+
+        A fresh `blockhash_seed` each time keeps a transaction signed for an earlier run from landing in this one.
+        """
+        if finalized_lag_slots < CONFIRMED_LAG_SLOTS:
+            raise ValueError(f"the finalized lag is {finalized_lag_slots} slots; it must be at least the lag of "
+                             f"`confirmed`, {CONFIRMED_LAG_SLOTS}")
+        # The queue below decides on blockhashes and the history on duplicates; LiteSVM's own checks know one blockhash.
+        self._svm = svm.with_blockhash_check(False).with_transaction_history(0)
+        self._svm.set_epoch_schedule(EpochSchedule.without_warmup())
+        self._lags = {
+            Commitment.PROCESSED: 0,
+            Commitment.CONFIRMED: CONFIRMED_LAG_SLOTS,
+            Commitment.FINALIZED: finalized_lag_slots,
+        }
+        self._seed = blockhash_seed
+        self._undo = UndoLog()
+        self._slot_hashes: list[tuple[int, Hash]] = []
+        self.history = History(history_slots)
+        self.blockhashes = BlockhashQueue(keep_blocks=finalized_lag_slots)
+        self.slot = 0
+        self.on_slot: list[Callable[[], None]] = []
+        self.on_transaction: list[Callable[[LandedTransaction], None]] = []
+        self.history.open_block(Block(0, 0, int(unix_time), 0, Hash.default()))
+        self._set_clock(int(unix_time))
+        self.advance(unix_time)
+
+    @property
+    def svm(self) -> LiteSVM:
+        """For genesis and tests; whatever is written past this bank is not in its undo log."""
+        return self._svm
+
+    def slot_at(self, commitment: Commitment) -> int:
+        return max(0, self.slot - self._lags[commitment])
+
+    def block_height(self, slot: int) -> int:
+        return slot
+
+    def latest_blockhash(self, slot: int) -> Hash:
+        """The newest hash that a transaction may name in a bank at `slot`; the open slot has none of its own yet."""
+        return self.blockhashes.at(min(slot, self.slot - 1))
+
+    def advance(self, unix_time: float) -> None:
+        """Ends the open slot and opens the next one, at `unix_time` (seconds; never runs backwards on chain)."""
+        ended = self.history.block(self.slot)
+        assert ended is not None
+        ended.blockhash = self._blockhash_of(ended)
+        self.blockhashes.register(ended.blockhash, self.block_height(ended.slot))
+        bank_hash = Hash.from_bytes(hashlib.sha256(_BANK_HASH_TAG + bytes(ended.blockhash)).digest())
+        self._slot_hashes = [(ended.slot, bank_hash), *self._slot_hashes[: SLOT_HASHES_LENGTH - 1]]
+
+        self.slot += 1
+        now = max(int(unix_time), ended.unix_time)
+        self.history.open_block(Block(self.slot, ended.slot, now, ended.transaction_count, ended.blockhash))
+        self._record_before((CLOCK, SLOT_HASHES))
+        self._set_clock(now)
+        self._svm.set_slot_hashes(self._slot_hashes)
+        self._undo.forget_up_to(self.slot_at(Commitment.FINALIZED))
+        for notify in self.on_slot:
+            notify()
+
+    def account(self, address: Pubkey, slot: int) -> Account | None:
+        """The account at the end of `slot`, or as it is now when `slot` is the open one."""
+        version = self._undo.version_at_end_of(slot, self.slot, address)
+        return self._svm.get_account(address) if isinstance(version, Unchanged) else version
+
+    def program_accounts(self, program_id: Pubkey, slot: int) -> list[tuple[Pubkey, Account]]:
+        """The accounts that the program owned at the end of `slot`, ordered by address."""
+        addresses = {address for address, _ in self._svm.get_program_accounts(program_id)}
+        addresses.update(self._undo.touched_since(slot))
+        found = ((address, self.account(address, slot)) for address in addresses)
+        owned = [(address, account) for address, account in found if account and account.owner == program_id]
+        return sorted(owned, key=lambda pair: bytes(pair[0]))
+
+    def refusal(self, transaction: VersionedTransaction, slot: int) -> Any:
+        """Why a bank at `slot` would not even run the transaction, in agave's order, or None."""
+        if not self.blockhashes.is_valid(transaction.message.recent_blockhash, self.block_height(slot)):
+            return "BlockhashNotFound"
+        landed = self.history.transaction(transaction.signatures[0])
+        if landed is not None and landed.slot <= slot:
+            return "AlreadyProcessed"
+        return None
+
+    def process(self, transaction: VersionedTransaction) -> Outcome:
+        """Runs a sanitized transaction in the open slot. What was executed lands in the block, failed or not."""
+        refusal = self.refusal(transaction, self.slot)
+        if refusal is not None:
+            return not_executed(refusal)
+        keys = resolve_keys(transaction, self._svm.get_account)
+        before = {key: self._svm.get_account(key) for key in keys.all}
+        result = self._svm.send_transaction(transaction)
+        outcome = self._outcome(result, transaction)
+        if not outcome.executed:
+            return outcome
+        after = {key: self._svm.get_account(key) for key in keys.writable}
+        changed = tuple(key for key in dict.fromkeys(keys.writable) if after[key] != before[key])
+        for key in changed:
+            self._undo.record(self.slot, key, before[key])
+        landed = self._land(transaction, keys, outcome, before, {**before, **after}, changed)
+        self.history.add(landed)
+        for notify in self.on_transaction:
+            notify(landed)
+        return outcome
+
+    def simulate(self, transaction: VersionedTransaction, slot: int, *, verify_signatures: bool) -> Outcome:
+        """Runs a sanitized transaction on the state at the end of `slot` and keeps nothing of it."""
+        refusal = self.refusal(transaction, slot)
+        if refusal is not None:
+            return not_executed(refusal)
+        keys = resolve_keys(transaction, lambda key: self.account(key, slot)).all
+        with self._as_of(slot, keys):
+            self._svm.with_sigverify(verify_signatures)
+            try:
+                result = self._svm.simulate_transaction(transaction)
+            finally:
+                self._svm.with_sigverify(True)
+        if isinstance(result, FailedTransactionMetadata):
+            return self._outcome(result, transaction)
+        outcome = self._outcome(result.meta(), transaction)
+        return Outcome(
+            error=None,
+            executed=True,
+            fee_lamports=outcome.fee_lamports,
+            logs=outcome.logs,
+            compute_units=outcome.compute_units,
+            inner_instructions=outcome.inner_instructions,
+            return_data=outcome.return_data,
+            post_accounts=dict(result.post_accounts()),
+        )
+
+    @contextmanager
+    def _as_of(self, slot: int, keys: Iterable[Pubkey]) -> Iterator[None]:
+        """Puts the old versions of these accounts, and of what executing them reads, in place for the duration."""
+        replaced: list[tuple[Pubkey, Account | None]] = []
+        addresses = dict.fromkeys([CLOCK, SLOT_HASHES, *(program_data_address(k) for k in keys), *keys])
+        try:
+            for address in addresses if slot < self.slot else ():
+                old = self._undo.version_at_end_of(slot, self.slot, address)
+                if not isinstance(old, Unchanged):
+                    replaced.append((address, self._svm.get_account(address)))
+                    self._svm.set_account(address, old or _ABSENT)
+            yield
+        finally:
+            for address, current in replaced:
+                self._svm.set_account(address, current or _ABSENT)
+
+    def _record_before(self, addresses: Iterable[Pubkey]) -> None:
+        for address in addresses:
+            self._undo.record(self.slot, address, self._svm.get_account(address))
+
+    def _set_clock(self, unix_time: int) -> None:
+        epoch = self.slot // SLOTS_PER_EPOCH
+        first_block = self.history.block(epoch * SLOTS_PER_EPOCH)
+        epoch_start = first_block.unix_time if first_block else self._svm.get_clock().epoch_start_timestamp
+        self._svm.set_clock(Clock(self.slot, epoch_start, epoch, epoch + 1, unix_time))
+
+    def _blockhash_of(self, block: Block) -> Hash:
+        digest = hashlib.sha256(_BLOCKHASH_TAG + self._seed + bytes(block.previous_blockhash))
+        digest.update(block.slot.to_bytes(8, "little"))
+        for landed in block.transactions:
+            digest.update(bytes(landed.signature))
+        return Hash.from_bytes(digest.digest())
+
+    def _outcome(
+        self, result: TransactionMetadata | FailedTransactionMetadata, transaction: VersionedTransaction
+    ) -> Outcome:
+        if isinstance(result, FailedTransactionMetadata):
+            error, meta = json.loads(result.to_json())["err"], result.meta()
+            if error == "InvalidProgramForExecution" and self._names_missing_program(transaction):
+                error = "ProgramAccountNotFound"  # agave tells a missing program from one that is not executable
+        else:
+            error, meta = None, result
+        returned = meta.return_data()
+        return Outcome(
+            error=error,
+            # LiteSVM gives the default signature for what it refused before running it; no fee is taken then.
+            executed=meta.signature() != _NOT_EXECUTED,
+            fee_lamports=meta.fee(),
+            logs=tuple(meta.logs()),
+            compute_units=meta.compute_units_consumed(),
+            inner_instructions=tuple(
+                tuple(
+                    InnerInstruction(
+                        inner.instruction().program_id_index,
+                        bytes(inner.instruction().accounts),
+                        bytes(inner.instruction().data),
+                        inner.stack_height(),
+                    )
+                    for inner in of_one
+                )
+                for of_one in meta.inner_instructions()
+            ),
+            return_data=(returned.program_id, bytes(returned.data)) if returned.data else None,
+        )
+
+    def _names_missing_program(self, transaction: VersionedTransaction) -> bool:
+        message = transaction.message
+        programs = {message.account_keys[i.program_id_index] for i in message.instructions}
+        return any(self._svm.get_account(program) is None for program in programs)
+
+    def _land(
+        self,
+        transaction: VersionedTransaction,
+        keys: TransactionKeys,
+        outcome: Outcome,
+        before: dict[Pubkey, Account | None],
+        after: dict[Pubkey, Account | None],
+        changed: tuple[Pubkey, ...],
+    ) -> LandedTransaction:
+        block = self.history.block(self.slot)
+        assert block is not None
+
+        def lamports(accounts: dict[Pubkey, Account | None]) -> tuple[int, ...]:
+            return tuple(account.lamports if account else 0 for account in map(accounts.__getitem__, keys.all))
+
+        def lookup(accounts: dict[Pubkey, Account | None]) -> Callable[[Pubkey], Account | None]:
+            return lambda key: accounts[key] if key in accounts else self._svm.get_account(key)
+
+        return LandedTransaction(
+            signature=transaction.signatures[0],
+            slot=self.slot,
+            index=len(block.transactions),
+            transaction=transaction,
+            account_keys=keys.all,
+            loaded_writable=keys.loaded_writable,
+            loaded_readonly=keys.loaded_readonly,
+            error=outcome.error,
+            fee_lamports=outcome.fee_lamports,
+            logs=outcome.logs,
+            compute_units=outcome.compute_units,
+            inner_instructions=outcome.inner_instructions,
+            return_data=outcome.return_data,
+            pre_balances=lamports(before),
+            post_balances=lamports(after),
+            pre_token_balances=token_balances(keys.all, lookup(before)),
+            post_token_balances=token_balances(keys.all, lookup(after)),
+            changed=changed,
+        )

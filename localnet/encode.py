@@ -1,0 +1,205 @@
+"""Accounts and transactions in agave's JSON shapes (solana-account-decoder, solana-transaction-status)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from solders.account import Account
+from solders.instruction import CompiledInstruction
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+
+from localnet.base58 import b58encode
+from localnet.errors import INVALID_REQUEST, RpcError, unsupported_transaction_version
+from localnet.history import InnerInstruction, LandedTransaction, TokenBalance
+from localnet.programs import RENT_EXEMPT_EPOCH
+from localnet.transaction_keys import is_static_key_writable
+
+MAX_BASE58_BYTES = 128
+TOP_LEVEL_STACK_HEIGHT = 1
+
+
+def account_json(account: Account, encoding: str, data_slice: tuple[int, int] | None) -> dict[str, Any]:
+    """`encoding` is binary (base58 without a label), base58, base64 or jsonParsed, which gives base64 here as agave
+    does for owners that it cannot parse. `data_slice` is (offset, length). Raises RpcError for base58 that is too long.
+    """
+    data = bytes(account.data)
+    space = len(data)
+    if data_slice is not None:
+        offset, length = data_slice
+        data = data[offset : offset + length]
+    encoded: Any
+    if encoding in ("binary", "base58"):
+        if len(data) > MAX_BASE58_BYTES:
+            raise RpcError(
+                INVALID_REQUEST,
+                f"Encoded binary (base 58) data should be less than {MAX_BASE58_BYTES} bytes, please use Base64 encoding.",
+            )
+        encoded = b58encode(data) if encoding == "binary" else [b58encode(data), "base58"]
+    else:
+        encoded = [base64.b64encode(data).decode(), "base64"]
+    return {
+        "data": encoded,
+        "executable": account.executable,
+        "lamports": account.lamports,
+        "owner": str(account.owner),
+        # LiteSVM leaves 0; on a cluster every account is exempt from rent and says so.
+        "rentEpoch": RENT_EXEMPT_EPOCH,
+        "space": space,
+    }
+
+
+def transaction_json(
+    landed: LandedTransaction, encoding: str, max_supported_version: int | None
+) -> dict[str, Any]:
+    """transaction, meta and version. Raises RpcError when the client does not support the version."""
+    message = landed.transaction.message
+    version = 0 if isinstance(message, MessageV0) else None
+    if version is not None and (max_supported_version is None or max_supported_version < version):
+        raise unsupported_transaction_version(version)
+    body: dict[str, Any] = {"meta": meta_json(landed), "transaction": encoded_transaction(landed, encoding)}
+    if max_supported_version is not None:
+        body["version"] = "legacy" if version is None else version
+    return body
+
+
+def encoded_transaction(landed: LandedTransaction, encoding: str) -> Any:
+    wire = bytes(landed.transaction)
+    if encoding == "base64":
+        return [base64.b64encode(wire).decode(), "base64"]
+    if encoding == "base58":
+        return [b58encode(wire), "base58"]
+    if encoding == "binary":
+        return b58encode(wire)
+    message = landed.transaction.message
+    body: dict[str, Any] = {}
+    if encoding == "jsonParsed":
+        body["accountKeys"] = _parsed_keys(landed)
+        body["instructions"] = [_partly_decoded(i, landed.account_keys) for i in message.instructions]
+    else:
+        header = message.header
+        body["accountKeys"] = [str(key) for key in message.account_keys]
+        body["header"] = {
+            "numReadonlySignedAccounts": header.num_readonly_signed_accounts,
+            "numReadonlyUnsignedAccounts": header.num_readonly_unsigned_accounts,
+            "numRequiredSignatures": header.num_required_signatures,
+        }
+        body["instructions"] = [_compiled(i, TOP_LEVEL_STACK_HEIGHT) for i in message.instructions]
+    body["recentBlockhash"] = str(message.recent_blockhash)
+    if isinstance(message, MessageV0):
+        body["addressTableLookups"] = [
+            {
+                "accountKey": str(lookup.account_key),
+                "readonlyIndexes": list(lookup.readonly_indexes),
+                "writableIndexes": list(lookup.writable_indexes),
+            }
+            for lookup in message.address_table_lookups
+        ]
+    return {"message": body, "signatures": [str(signature) for signature in landed.transaction.signatures]}
+
+
+def meta_json(landed: LandedTransaction) -> dict[str, Any]:
+    meta = {
+        "computeUnitsConsumed": landed.compute_units,
+        "err": landed.error,
+        "fee": landed.fee_lamports,
+        "innerInstructions": inner_instructions_json(landed.inner_instructions),
+        "loadedAddresses": loaded_addresses_json(landed.loaded_writable, landed.loaded_readonly),
+        "logMessages": list(landed.logs),
+        "postBalances": list(landed.post_balances),
+        "postTokenBalances": [_token_balance(b) for b in landed.post_token_balances],
+        "preBalances": list(landed.pre_balances),
+        "preTokenBalances": [_token_balance(b) for b in landed.pre_token_balances],
+        "rewards": [],
+        "status": status_json(landed.error),
+    }
+    if landed.return_data is not None:
+        meta["returnData"] = return_data_json(landed.return_data)
+    return meta
+
+
+def status_json(error: Any) -> dict[str, Any]:
+    return {"Ok": None} if error is None else {"Err": error}
+
+
+def loaded_addresses_json(writable: Iterable[Pubkey], readonly: Iterable[Pubkey]) -> dict[str, list[str]]:
+    return {"readonly": [str(key) for key in readonly], "writable": [str(key) for key in writable]}
+
+
+def return_data_json(return_data: tuple[Pubkey, bytes] | None) -> dict[str, Any] | None:
+    if return_data is None:
+        return None
+    program_id, data = return_data
+    return {"data": [base64.b64encode(data).decode(), "base64"], "programId": str(program_id)}
+
+
+def inner_instructions_json(groups: Sequence[Sequence[InnerInstruction]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": index,
+            "instructions": [
+                {
+                    "accounts": list(inner.accounts),
+                    "data": b58encode(inner.data),
+                    "programIdIndex": inner.program_id_index,
+                    "stackHeight": inner.stack_height,
+                }
+                for inner in group
+            ],
+        }
+        for index, group in enumerate(groups)
+        if group
+    ]
+
+
+def _compiled(instruction: CompiledInstruction, stack_height: int) -> dict[str, Any]:
+    return {
+        "accounts": list(bytes(instruction.accounts)),
+        "data": b58encode(bytes(instruction.data)),
+        "programIdIndex": instruction.program_id_index,
+        "stackHeight": stack_height,
+    }
+
+
+def _partly_decoded(instruction: CompiledInstruction, keys: Sequence[Pubkey]) -> dict[str, Any]:
+    return {
+        "accounts": [str(keys[index]) for index in bytes(instruction.accounts)],
+        "data": b58encode(bytes(instruction.data)),
+        "programId": str(keys[instruction.program_id_index]),
+        "stackHeight": TOP_LEVEL_STACK_HEIGHT,
+    }
+
+
+def _parsed_keys(landed: LandedTransaction) -> list[dict[str, Any]]:
+    message = landed.transaction.message
+    signers = message.header.num_required_signatures
+    entries = [
+        (key, index < signers, is_static_key_writable(landed.transaction, index), "transaction")
+        for index, key in enumerate(message.account_keys)
+    ]
+    entries += [(key, False, True, "lookupTable") for key in landed.loaded_writable]
+    entries += [(key, False, False, "lookupTable") for key in landed.loaded_readonly]
+    return [
+        {"pubkey": str(key), "signer": signer, "source": source, "writable": writable}
+        for key, signer, writable, source in entries
+    ]
+
+
+def _token_balance(balance: TokenBalance) -> dict[str, Any]:
+    ui_amount = balance.amount / 10**balance.decimals
+    whole, fraction = divmod(balance.amount, 10**balance.decimals)
+    text = f"{whole}.{fraction:0{balance.decimals}d}".rstrip("0").rstrip(".") if balance.decimals else str(whole)
+    return {
+        "accountIndex": balance.account_index,
+        "mint": str(balance.mint),
+        "owner": str(balance.owner),
+        "programId": str(balance.program_id),
+        "uiTokenAmount": {
+            "amount": str(balance.amount),
+            "decimals": balance.decimals,
+            "uiAmount": ui_amount if balance.amount else None,
+            "uiAmountString": text,
+        },
+    }

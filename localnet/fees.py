@@ -1,0 +1,68 @@
+"""What a message costs: signatures, precompile signatures and the priority fee (SIMD-0170 for the default limit)."""
+
+from __future__ import annotations
+
+from solders.message import Message, MessageV0
+from solders.pubkey import Pubkey
+
+LAMPORTS_PER_SIGNATURE = 5_000
+MAX_COMPUTE_UNITS = 1_400_000
+DEFAULT_UNITS_PER_INSTRUCTION = 200_000
+DEFAULT_UNITS_PER_BUILTIN = 3_000
+MICRO_LAMPORTS = 1_000_000
+
+COMPUTE_BUDGET_ID = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
+PRECOMPILES = frozenset(
+    Pubkey.from_string(text)
+    for text in (
+        "Ed25519SigVerify111111111111111111111111111",
+        "KeccakSecp256k11111111111111111111111111111",
+        "Secp256r1SigVerify1111111111111111111111111",
+    )
+)
+_BUILTINS = frozenset(
+    Pubkey.from_string(text)
+    for text in (
+        "11111111111111111111111111111111",
+        "Vote111111111111111111111111111111111111111",
+        "BPFLoader1111111111111111111111111111111111",
+        "BPFLoader2111111111111111111111111111111111",
+        "BPFLoaderUpgradeab1e11111111111111111111111",
+        "LoaderV411111111111111111111111111111111111",
+        "ComputeBudget111111111111111111111111111111",
+        "Ed25519SigVerify111111111111111111111111111",
+        "KeccakSecp256k11111111111111111111111111111",
+    )
+)
+_SET_COMPUTE_UNIT_LIMIT = 2
+_SET_COMPUTE_UNIT_PRICE = 3
+
+
+def compute_unit_price(message: Message | MessageV0) -> int:
+    """Micro-lamports per compute unit that the message offers; 0 without a compute-budget instruction."""
+    return _compute_budget(message)[1]
+
+
+def fee_lamports(message: Message | MessageV0) -> int:
+    limit, price = _compute_budget(message)
+    priority = -(-price * limit // MICRO_LAMPORTS)
+    signatures = message.header.num_required_signatures
+    for instruction in message.instructions:
+        if message.account_keys[instruction.program_id_index] in PRECOMPILES and instruction.data:
+            signatures += bytes(instruction.data)[0]
+    return signatures * LAMPORTS_PER_SIGNATURE + priority
+
+
+def _compute_budget(message: Message | MessageV0) -> tuple[int, int]:
+    limit: int | None = None
+    price = 0
+    default_limit = 0
+    for instruction in message.instructions:
+        program = message.account_keys[instruction.program_id_index]
+        default_limit += DEFAULT_UNITS_PER_BUILTIN if program in _BUILTINS else DEFAULT_UNITS_PER_INSTRUCTION
+        data = bytes(instruction.data)
+        if program == COMPUTE_BUDGET_ID and data[:1] == bytes([_SET_COMPUTE_UNIT_LIMIT]):
+            limit = int.from_bytes(data[1:5], "little")
+        elif program == COMPUTE_BUDGET_ID and data[:1] == bytes([_SET_COMPUTE_UNIT_PRICE]):
+            price = int.from_bytes(data[1:9], "little")
+    return min(default_limit if limit is None else limit, MAX_COMPUTE_UNITS), price

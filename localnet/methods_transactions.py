@@ -1,0 +1,319 @@
+"""Methods that run transactions and tell what became of them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from solders.hash import Hash
+from solders.message import Message, MessageV0, from_bytes_versioned
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
+
+from localnet import fees, params
+from localnet.bank import Outcome, not_executed
+from localnet.base58 import b58decode
+from localnet.blockhash_queue import MAX_AGE_BLOCKS
+from localnet.commitment import Commitment
+from localnet.encode import (
+    account_json,
+    inner_instructions_json,
+    loaded_addresses_json,
+    return_data_json,
+    status_json,
+    transaction_json,
+)
+from localnet.errors import RpcError, filter_transaction_not_found, internal_error, invalid_params, preflight_failure
+from localnet.history import LandedTransaction
+from localnet.methods_ledger import blockhash_json, require_confirmed, slot_of
+from localnet.node import Node, with_context
+from localnet.params import U64
+from localnet.registry import Methods
+from localnet.transaction_errors import describe
+from localnet.transaction_keys import resolve_keys
+
+PACKET_DATA_SIZE = 1232
+MAX_TEXT = {"base58": 1683, "base64": 1644}  # of PACKET_DATA_SIZE bytes
+MAX_STATUS_QUERY = 256
+MAX_SIGNATURES = 1000
+# A status older than agave's status cache is found only with searchTransactionHistory.
+STATUS_CACHE_SLOTS = 300
+
+methods = Methods()
+
+
+@methods.method("getFeeForMessage")
+def get_fee_for_message(node: Node, message: str, config: params.ContextConfig | None = None) -> dict[str, Any]:
+    wire = _decode(message, "base64", "VersionedMessage")
+    try:
+        decoded: Message | MessageV0 = from_bytes_versioned(wire)
+    except ValueError as error:
+        raise invalid_params(f"failed to deserialize VersionedMessage: {error}") from None
+    if any(i.program_id_index >= len(decoded.account_keys) for i in decoded.instructions):
+        raise invalid_params(f"invalid transaction message: {describe('InvalidAccountIndex')}")
+    slot = slot_of(node, config)
+    known = node.bank.blockhashes.is_valid(decoded.recent_blockhash, node.bank.block_height(slot))
+    return with_context(slot, fees.fee_lamports(decoded) if known else None)
+
+
+@methods.method("sendTransaction")
+def send_transaction(node: Node, text: str, config: params.SendConfig | None = None) -> str:
+    config = config or params.SendConfig()
+    transaction = _decode_transaction(text, config.encoding)
+    commitment = Commitment.PROCESSED if config.skip_preflight else config.preflight_commitment
+    slot = node.slot_for(commitment, config.min_context_slot)
+    if not config.skip_preflight:
+        if all(transaction.verify_with_results()):
+            outcome = node.bank.simulate(transaction, slot, verify_signatures=False)
+        else:
+            outcome = not_executed("SignatureFailure")
+        if outcome.error is not None:
+            raise preflight_failure(describe(outcome.error), _simulation_json(outcome, None, None))
+    # As on a cluster, the signature is the answer even if the transaction never lands: the client polls its status.
+    node.bank.process(transaction)
+    return str(transaction.signatures[0])
+
+
+@methods.method("simulateTransaction")
+def simulate_transaction(node: Node, text: str, config: params.SimulateConfig | None = None) -> dict[str, Any]:
+    config = config or params.SimulateConfig()
+    transaction = _decode_transaction(text, config.encoding)
+    slot = slot_of(node, config)
+    replacement = None
+    if config.replace_recent_blockhash:
+        if config.sig_verify:
+            raise invalid_params("sigVerify may not be used with replaceRecentBlockhash")
+        replacement = blockhash_json(node, slot)
+        transaction = _with_blockhash(transaction, node.bank.latest_blockhash(slot))
+    if config.sig_verify and not all(transaction.verify_with_results()):
+        outcome = not_executed("SignatureFailure")
+    else:
+        outcome = node.bank.simulate(transaction, slot, verify_signatures=False)
+    keys = resolve_keys(transaction, lambda key: node.bank.account(key, slot))
+    body = _simulation_json(outcome, replacement, _requested_accounts(node, config, outcome, slot, len(keys.all)))
+    body["loadedAddresses"] = loaded_addresses_json(keys.loaded_writable, keys.loaded_readonly)
+    if config.inner_instructions:
+        body["innerInstructions"] = inner_instructions_json(outcome.inner_instructions)
+    if outcome.executed:
+        pre = [node.bank.account(key, slot) for key in keys.all]
+        body["preBalances"] = [account.lamports if account else 0 for account in pre]
+        if outcome.post_accounts is not None:
+            post = [outcome.post_accounts.get(key, before) for key, before in zip(keys.all, pre, strict=True)]
+            body["postBalances"] = [account.lamports if account else 0 for account in post]
+    return with_context(slot, body)
+
+
+@methods.method("getSignatureStatuses")
+def get_signature_statuses(
+    node: Node, signatures: list[str], config: params.StatusConfig | None = None
+) -> dict[str, Any]:
+    if len(signatures) > MAX_STATUS_QUERY:
+        raise invalid_params(f"Too many inputs provided; max {MAX_STATUS_QUERY}")
+    wanted = [params.signature(text) for text in signatures]
+    search_history = config is not None and config.search_transaction_history
+    return with_context(node.bank.slot, [_status(node, one, search_history) for one in wanted])
+
+
+def _status(node: Node, signature: Signature, search_history: bool) -> dict[str, Any] | None:
+    landed = node.bank.history.transaction(signature)
+    if landed is None or (not search_history and node.bank.slot - landed.slot > STATUS_CACHE_SLOTS):
+        return None
+    level = confirmation_status(node, landed.slot)
+    return {
+        "confirmationStatus": level.value,
+        "confirmations": None if level is Commitment.FINALIZED else node.bank.slot - landed.slot,
+        "err": landed.error,
+        "slot": landed.slot,
+        "status": status_json(landed.error),
+    }
+
+
+def confirmation_status(node: Node, slot: int) -> Commitment:
+    """The highest level that `slot` has reached."""
+    for level in (Commitment.FINALIZED, Commitment.CONFIRMED):
+        if slot <= node.bank.slot_at(level):
+            return level
+    return Commitment.PROCESSED
+
+
+@methods.method("getSignaturesForAddress")
+def get_signatures_for_address(
+    node: Node, address: str, config: params.SignaturesConfig | None = None
+) -> list[dict[str, Any]]:
+    config = config or params.SignaturesConfig()
+    key = params.pubkey(address)
+    before = params.signature(config.before) if config.before is not None else None
+    until = params.signature(config.until) if config.until is not None else None
+    limit = MAX_SIGNATURES if config.limit is None else config.limit
+    if not 1 <= limit <= MAX_SIGNATURES:
+        raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
+    newest = node.slot_for(require_confirmed(config.commitment), config.min_context_slot)
+    before_position = _position(node, before, newest)
+    until_position = _position(node, until, newest)
+    found: list[dict[str, Any]] = []
+    for landed in node.bank.history.of_address(key):
+        position = (landed.slot, landed.index)
+        if landed.slot > newest or (before_position is not None and position >= before_position):
+            continue
+        if len(found) == limit or (until_position is not None and position <= until_position):
+            break
+        found.append(_signature_json(node, landed))
+    return found
+
+
+def _position(node: Node, signature: Signature | None, newest: int) -> tuple[int, int] | None:
+    if signature is None:
+        return None
+    landed = node.bank.history.transaction(signature)
+    if landed is None or landed.slot > newest:
+        raise filter_transaction_not_found(str(signature))
+    return landed.slot, landed.index
+
+
+def _signature_json(node: Node, landed: LandedTransaction) -> dict[str, Any]:
+    return {
+        "blockTime": _block_time(node, landed.slot),
+        "confirmationStatus": confirmation_status(node, landed.slot).value,
+        "err": landed.error,
+        "memo": None,
+        "signature": str(landed.signature),
+        "slot": landed.slot,
+        "transactionIndex": landed.index,
+    }
+
+
+@methods.method("getTransaction")
+def get_transaction(
+    node: Node, signature: str, config: params.TransactionEncoding | params.TransactionConfig | None = None
+) -> dict[str, Any] | None:
+    if not isinstance(config, params.TransactionConfig):
+        config = params.TransactionConfig(encoding=config)
+    wanted = params.signature(signature)
+    newest = node.slot_for(require_confirmed(config.commitment))
+    landed = node.bank.history.transaction(wanted)
+    if landed is None or landed.slot > newest:
+        return None
+    body = transaction_json(landed, config.encoding or "json", config.max_supported_transaction_version)
+    place = {"blockTime": _block_time(node, landed.slot), "slot": landed.slot, "transactionIndex": landed.index}
+    return body | place
+
+
+@methods.method("requestAirdrop")
+def request_airdrop(node: Node, address: str, lamports: U64, config: params.AirdropConfig | None = None) -> str:
+    """A transfer signed by the faucet. Without a blockhash of the caller's the newest is taken under which this very
+    transfer has not been made yet, so that two equal requests in one slot are two airdrops.
+    """
+    to = params.pubkey(address)
+    newest = node.bank.slot - 1
+    candidates = [node.bank.blockhashes.at(h) for h in range(newest, max(-1, newest - MAX_AGE_BLOCKS), -1)]
+    if config is not None and config.recent_blockhash is not None:
+        candidates = [params.blockhash(config.recent_blockhash)]
+    for blockhash in candidates:
+        transaction = _airdrop(node, to, lamports, blockhash)
+        outcome = node.bank.process(transaction)
+        if outcome.error is None:
+            return str(transaction.signatures[0])
+        if outcome.error != "AlreadyProcessed":
+            raise RpcError(internal_error().code, f"the faucet's transfer failed: {describe(outcome.error)}")
+    raise RpcError(internal_error().code, "the faucet has made this very transfer under every recent blockhash; wait a slot")
+
+
+def _airdrop(node: Node, to: Pubkey, lamports: int, blockhash: Hash) -> VersionedTransaction:
+    instruction = transfer(TransferParams(from_pubkey=node.faucet.pubkey(), to_pubkey=to, lamports=lamports))
+    message = Message.new_with_blockhash([instruction], node.faucet.pubkey(), blockhash)
+    return VersionedTransaction(message, [node.faucet])
+
+
+def _decode(text: str, encoding: str, what: str) -> bytes:
+    if len(text) > MAX_TEXT[encoding]:
+        raise invalid_params(
+            f"{encoding} encoded {what} too large: {len(text)} bytes "
+            f"(max: encoded/raw {MAX_TEXT[encoding]}/{PACKET_DATA_SIZE})"
+        )
+    try:
+        wire = base64.b64decode(text, validate=True) if encoding == "base64" else b58decode(text)
+    except ValueError as error:
+        raise invalid_params(f"invalid {encoding} encoding: {error}") from None
+    if len(wire) > PACKET_DATA_SIZE:
+        raise invalid_params(f"decoded {what} too large: {len(wire)} bytes (max: {PACKET_DATA_SIZE} bytes)")
+    return wire
+
+
+def _decode_transaction(text: str, encoding: str | None) -> VersionedTransaction:
+    encoding = {None: "base58", "binary": "base58"}.get(encoding, encoding)
+    if encoding not in MAX_TEXT:
+        raise invalid_params(f"unsupported encoding: {encoding}. Supported encodings: base58, base64")
+    wire = _decode(text, encoding, "VersionedTransaction")
+    try:
+        transaction = VersionedTransaction.from_bytes(wire)
+    except ValueError as error:
+        raise invalid_params(f"failed to deserialize VersionedTransaction: {error}") from None
+    try:
+        transaction.sanitize()
+    except Exception as error:  # noqa: BLE001 - SanitizeError is no public name of solders
+        raise invalid_params(f"invalid transaction: {describe('SanitizeFailure')} ({error})") from None
+    return transaction
+
+
+def _with_blockhash(transaction: VersionedTransaction, blockhash: Hash) -> VersionedTransaction:
+    message = transaction.message
+    replaced: Message | MessageV0
+    if isinstance(message, MessageV0):
+        replaced = MessageV0(
+            message.header, message.account_keys, blockhash, message.instructions, message.address_table_lookups
+        )
+    else:
+        header = message.header
+        replaced = Message.new_with_compiled_instructions(
+            header.num_required_signatures,
+            header.num_readonly_signed_accounts,
+            header.num_readonly_unsigned_accounts,
+            message.account_keys,
+            blockhash,
+            message.instructions,
+        )
+    return VersionedTransaction.populate(replaced, transaction.signatures)
+
+
+def _requested_accounts(
+    node: Node, config: params.SimulateConfig, outcome: Outcome, slot: int, account_count: int
+) -> list[dict[str, Any] | None] | None:
+    if config.accounts is None:
+        return None
+    if config.accounts.encoding in ("binary", "base58"):
+        raise invalid_params("base58 encoding not supported")
+    addresses = [params.pubkey(text) for text in config.accounts.addresses]
+    if len(addresses) > account_count:
+        raise invalid_params(f"Too many accounts provided; max {account_count}")
+    if outcome.post_accounts is None:
+        return [None] * len(addresses)
+    accounts = [outcome.post_accounts.get(key) or node.bank.account(key, slot) for key in addresses]
+    return [None if account is None else account_json(account, "base64", None) for account in accounts]
+
+
+def _simulation_json(
+    outcome: Outcome, replacement: dict[str, Any] | None, accounts: list[dict[str, Any] | None] | None
+) -> dict[str, Any]:
+    return {
+        "accounts": accounts,
+        "err": outcome.error,
+        "fee": outcome.fee_lamports if outcome.executed else None,
+        "innerInstructions": None,
+        "loadedAccountsDataSize": None,
+        "loadedAddresses": None,
+        "logs": list(outcome.logs),
+        "postBalances": None,
+        "postTokenBalances": None,
+        "preBalances": None,
+        "preTokenBalances": None,
+        "replacementBlockhash": replacement,
+        "returnData": return_data_json(outcome.return_data),
+        "unitsConsumed": outcome.compute_units,
+    }
+
+
+def _block_time(node: Node, slot: int) -> int | None:
+    block = node.bank.history.block(slot)
+    return None if block is None else block.unix_time

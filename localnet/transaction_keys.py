@@ -1,0 +1,58 @@
+"""Which accounts a transaction names, address lookup tables included, and which of them it may write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from solders.account import Account
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+# LOOKUP_TABLE_META_SIZE of solana-address-lookup-table-interface; addresses of 32 bytes follow.
+LOOKUP_TABLE_HEADER_LENGTH = 56
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionKeys:
+    static: tuple[Pubkey, ...]
+    loaded_writable: tuple[Pubkey, ...]
+    loaded_readonly: tuple[Pubkey, ...]
+    writable: tuple[Pubkey, ...]
+
+    @property
+    def all(self) -> tuple[Pubkey, ...]:
+        return self.static + self.loaded_writable + self.loaded_readonly
+
+
+def is_static_key_writable(transaction: VersionedTransaction, index: int) -> bool:
+    """By the message header alone, as the wire format declares it."""
+    header = transaction.message.header
+    signers = header.num_required_signatures
+    if index < signers:
+        return index < signers - header.num_readonly_signed_accounts
+    return index < len(transaction.message.account_keys) - header.num_readonly_unsigned_accounts
+
+
+def resolve_keys(
+    transaction: VersionedTransaction, account_at: Callable[[Pubkey], Account | None]
+) -> TransactionKeys:
+    """Reads the lookup tables that the transaction names. An index that its table lacks is left out: the runtime then
+    refuses the transaction with the error that says so.
+    """
+    static = tuple(transaction.message.account_keys)
+    loaded_writable: list[Pubkey] = []
+    loaded_readonly: list[Pubkey] = []
+    if isinstance(transaction.message, MessageV0):
+        for lookup in transaction.message.address_table_lookups:
+            table = account_at(lookup.account_key)
+            data = b"" if table is None else bytes(table.data)[LOOKUP_TABLE_HEADER_LENGTH:]
+            loaded_writable += _addresses(data, lookup.writable_indexes)
+            loaded_readonly += _addresses(data, lookup.readonly_indexes)
+    writable = [key for index, key in enumerate(static) if is_static_key_writable(transaction, index)]
+    return TransactionKeys(static, tuple(loaded_writable), tuple(loaded_readonly), (*writable, *loaded_writable))
+
+
+def _addresses(table: bytes, indexes: bytes) -> list[Pubkey]:
+    return [Pubkey.from_bytes(table[i * 32 : i * 32 + 32]) for i in indexes if len(table) >= i * 32 + 32]
