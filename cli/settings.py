@@ -1,0 +1,83 @@
+"""Where commands find L1, the sequencer, the program and the caller's key, in one order for all: the flag, the environment, Solana's
+own configuration file, the default of a localnet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import warn
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+    from solders.pubkey import Pubkey
+
+DEFAULT_URL = "http://127.0.0.1:8899"
+DEFAULT_SEQUENCER = "http://127.0.0.1:8910"
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        "-u",
+        help="L1's JSON-RPC: a URL, or localhost, devnet, testnet, mainnet-beta. [env: POUW_URL; then Solana's config]",
+    ),
+]
+SequencerOption = Annotated[
+    str | None,
+    typer.Option("--sequencer", help=f"The sequencer's URL. [env: POUW_SEQUENCER; default: {DEFAULT_SEQUENCER}]"),
+]
+KeypairOption = Annotated[
+    Path | None, typer.Option("--keypair", "-k", help="Your Solana key file. [env: POUW_KEYPAIR; then Solana's config]")
+]
+ProgramOption = Annotated[
+    str | None,
+    typer.Option("--program-id", help="The settlement program. [env: POUW_PROGRAM_ID; default: the committed build's]"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout and nothing else.")]
+
+
+def l1_url(flag: str | None) -> str:
+    from settlement.keys import read_solana_config, resolve_url
+
+    return resolve_url(flag or os.environ.get("POUW_URL") or read_solana_config().json_rpc_url or DEFAULT_URL)
+
+
+def sequencer_url(flag: str | None) -> str:
+    return (flag or os.environ.get("POUW_SEQUENCER") or DEFAULT_SEQUENCER).rstrip("/")
+
+
+def keypair_path(flag: Path | None) -> Path:
+    from settlement.keys import DEFAULT_KEYPAIR_PATH, read_solana_config
+
+    if flag is not None:
+        return flag
+    environment = os.environ.get("POUW_KEYPAIR")
+    if environment:
+        return Path(environment)
+    return read_solana_config().keypair_path or DEFAULT_KEYPAIR_PATH.expanduser()
+
+
+def keypair(flag: Path | None) -> Keypair:
+    from settlement.keys import read_keypair
+
+    return read_keypair(keypair_path(flag), warn)
+
+
+def program_id(flag: str | None) -> Pubkey:
+    from settlement import idl
+
+    given = flag or os.environ.get("POUW_PROGRAM_ID")
+    return public_key(given, "--program-id") if given else idl.committed().address
+
+
+def public_key(text: str, name: str) -> Pubkey:
+    from solders.pubkey import Pubkey
+
+    try:
+        return Pubkey.from_string(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a base58 public key of 32 bytes", param_hint=name) from None
