@@ -31,7 +31,7 @@ from localnet.history import Block, History, InnerInstruction, LandedTransaction
 from localnet.programs import program_data_address
 from localnet.token_balances import token_balances
 from localnet.transaction_keys import TransactionKeys, resolve_keys
-from localnet.undo import UndoLog, Unchanged
+from localnet.undo import Unchanged, UndoLog
 
 SLOTS_PER_EPOCH = 432_000
 SLOT_HASHES_LENGTH = 512
@@ -76,8 +76,10 @@ class Bank:
         A fresh `blockhash_seed` each time keeps a transaction signed for an earlier run from landing in this one.
         """
         if finalized_lag_slots < CONFIRMED_LAG_SLOTS:
-            raise ValueError(f"the finalized lag is {finalized_lag_slots} slots; it must be at least the lag of "
-                             f"`confirmed`, {CONFIRMED_LAG_SLOTS}")
+            raise ValueError(
+                f"the finalized lag is {finalized_lag_slots} slots; it must be at least the lag of "
+                f"`confirmed`, {CONFIRMED_LAG_SLOTS}"
+            )
         # The queue below decides on blockhashes and the history on duplicates; LiteSVM's own checks know one blockhash.
         self._svm = svm.with_blockhash_check(False).with_transaction_history(0)
         self._svm.set_epoch_schedule(EpochSchedule.without_warmup())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Commitment(str, Enum):
+class Commitment(StrEnum):
     """As in Solana's JSON-RPC: newest state, voted by the cluster, rooted."""
 
     PROCESSED = "processed"

@@ -51,9 +51,7 @@ def account_json(account: Account, encoding: str, data_slice: tuple[int, int] | 
     }
 
 
-def transaction_json(
-    landed: LandedTransaction, encoding: str, max_supported_version: int | None
-) -> dict[str, Any]:
+def transaction_json(landed: LandedTransaction, encoding: str, max_supported_version: int | None) -> dict[str, Any]:
     """transaction, meta and version. Raises RpcError when the client does not support the version."""
     message = landed.transaction.message
     version = 0 if isinstance(message, MessageV0) else None

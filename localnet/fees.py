@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solders.message import Message, MessageV0
+from solders.message import VersionedMessage
 from solders.pubkey import Pubkey
 
 LAMPORTS_PER_SIGNATURE = 5_000
@@ -38,12 +38,12 @@ _SET_COMPUTE_UNIT_LIMIT = 2
 _SET_COMPUTE_UNIT_PRICE = 3
 
 
-def compute_unit_price(message: Message | MessageV0) -> int:
+def compute_unit_price(message: VersionedMessage) -> int:
     """Micro-lamports per compute unit that the message offers; 0 without a compute-budget instruction."""
     return _compute_budget(message)[1]
 
 
-def fee_lamports(message: Message | MessageV0) -> int:
+def fee_lamports(message: VersionedMessage) -> int:
     limit, price = _compute_budget(message)
     priority = -(-price * limit // MICRO_LAMPORTS)
     signatures = message.header.num_required_signatures
@@ -53,7 +53,7 @@ def fee_lamports(message: Message | MessageV0) -> int:
     return signatures * LAMPORTS_PER_SIGNATURE + priority
 
 
-def _compute_budget(message: Message | MessageV0) -> tuple[int, int]:
+def _compute_budget(message: VersionedMessage) -> tuple[int, int]:
     limit: int | None = None
     price = 0
     default_limit = 0

@@ -50,13 +50,17 @@ def open_ledger(folder: Path | None, *, reset: bool) -> Iterator[Ledger]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LedgerError(f"the ledger {folder} is in use by another localnet; stop it or name another --ledger") from None
+            raise LedgerError(
+                f"the ledger {folder} is in use by another localnet; stop it or name another --ledger"
+            ) from None
         if reset:
             for name in (MANIFEST, FAUCET_KEYPAIR, IDENTITY_KEYPAIR):
                 (folder / name).unlink(missing_ok=True)
         if not (folder / MANIFEST).exists():
             _make(folder)
-        yield Ledger(_read_genesis(folder), read_keypair(folder / IDENTITY_KEYPAIR), read_keypair(folder / FAUCET_KEYPAIR))
+        yield Ledger(
+            _read_genesis(folder), read_keypair(folder / IDENTITY_KEYPAIR), read_keypair(folder / FAUCET_KEYPAIR)
+        )
 
 
 def _refuse_strange(folder: Path) -> None:
@@ -65,13 +69,16 @@ def _refuse_strange(folder: Path) -> None:
     if not folder.is_dir():
         raise LedgerError(f"the ledger {folder} is not a folder")
     if (folder / "genesis.bin").exists():
-        raise LedgerError(f"{folder} is a ledger of solana-test-validator (it holds genesis.bin); name another --ledger")
+        raise LedgerError(
+            f"{folder} is a ledger of solana-test-validator (it holds genesis.bin); name another --ledger"
+        )
     known = {MANIFEST, LOCK}
     names = {entry.name for entry in folder.iterdir()}
     if names and not names & known:
         strangers = ", ".join(sorted(names)[:3])
-        raise LedgerError(f"{folder} is not a localnet ledger: it lacks {MANIFEST} and holds {strangers}; "
-                          "name an empty or new folder")
+        raise LedgerError(
+            f"{folder} is not a localnet ledger: it lacks {MANIFEST} and holds {strangers}; name an empty or new folder"
+        )
 
 
 def _make(folder: Path) -> None:
@@ -99,6 +106,8 @@ def _read_genesis(folder: Path) -> Hash:
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"{path} is damaged ({error}); --reset makes a new ledger") from error
     if found != (FORMAT, VERSION):
-        raise LedgerError(f"{path} is of format {found[0]} version {found[1]}; this localnet reads {FORMAT} "
-                          f"version {VERSION}; --reset makes a new ledger")
+        raise LedgerError(
+            f"{path} is of format {found[0]} version {found[1]}; this localnet reads {FORMAT} "
+            f"version {VERSION}; --reset makes a new ledger"
+        )
     return genesis_hash

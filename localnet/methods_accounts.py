@@ -42,9 +42,7 @@ def get_account_info(node: Node, address: str, config: AccountConfig | None = No
 
 
 @methods.method("getMultipleAccounts")
-def get_multiple_accounts(
-    node: Node, addresses: list[str], config: AccountConfig | None = None
-) -> dict[str, Any]:
+def get_multiple_accounts(node: Node, addresses: list[str], config: AccountConfig | None = None) -> dict[str, Any]:
     config = config or AccountConfig()
     if len(addresses) > MAX_MULTIPLE_ACCOUNTS:
         raise invalid_params(f"Too many inputs provided; max {MAX_MULTIPLE_ACCOUNTS}")

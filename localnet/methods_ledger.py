@@ -116,9 +116,7 @@ def minimum_ledger_slot(node: Node) -> int:
 
 
 @methods.method("getMinimumBalanceForRentExemption")
-def get_minimum_balance_for_rent_exemption(
-    node: Node, data_length: U64, config: ContextConfig | None = None
-) -> int:
+def get_minimum_balance_for_rent_exemption(node: Node, data_length: U64, config: ContextConfig | None = None) -> int:
     slot_of(node, config)
     return node.bank.svm.minimum_balance_for_rent_exemption(data_length)
 
@@ -147,9 +145,7 @@ def get_blocks(
 
 
 @methods.method("getBlock")
-def get_block(
-    node: Node, slot: U64, config: TransactionEncoding | BlockConfig | None = None
-) -> dict[str, Any]:
+def get_block(node: Node, slot: U64, config: TransactionEncoding | BlockConfig | None = None) -> dict[str, Any]:
     if not isinstance(config, BlockConfig):
         config = BlockConfig(encoding=config)
     block = _block(node, slot, node.slot_for(require_confirmed(config.commitment)))

@@ -160,7 +160,7 @@ class AccountFilters:
             elif entry.memcmp is not None:
                 self._patterns.append((entry.memcmp.offset, _memcmp_bytes(entry.memcmp)))
             else:
-                raise invalid_params("Invalid params: a filter is {\"dataSize\": n} or {\"memcmp\": {offset, bytes}}.")
+                raise invalid_params('Invalid params: a filter is {"dataSize": n} or {"memcmp": {offset, bytes}}.')
 
     def allow(self, data: bytes) -> bool:
         return all(len(data) == size for size in self._sizes) and all(
@@ -173,12 +173,10 @@ def _memcmp_bytes(memcmp: Memcmp) -> bytes:
         if len(memcmp.bytes) > MAX_FILTER_TEXT:
             raise _too_large()
         try:
-            if memcmp.encoding == "base64":
-                pattern = base64.b64decode(memcmp.bytes, validate=True)
-            else:
-                pattern = b58decode(memcmp.bytes)
+            is_base64 = memcmp.encoding == "base64"
+            pattern = base64.b64decode(memcmp.bytes, validate=True) if is_base64 else b58decode(memcmp.bytes)
         except ValueError as error:
-            kind = "Base64DecodeError" if memcmp.encoding == "base64" else "Base58DecodeError"
+            kind = "Base64DecodeError" if is_base64 else "Base58DecodeError"
             raise invalid_params(f"Invalid param: {kind}({error})") from None
     else:
         pattern = bytes(memcmp.bytes)

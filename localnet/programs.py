@@ -54,9 +54,11 @@ def load_upgradeable(svm: LiteSVM, program_id: Pubkey, elf: bytes, authority: Pu
     try:
         # LiteSVM compiles a program when its executable account is written, from the ProgramData that exists by then.
         _set(svm, program_id, program, executable=True)
-    except Exception as error:  # noqa: BLE001 - LiteSVMError is no public name of solders
+    except Exception as error:  # LiteSVMError is no public name of solders
         svm.set_account(data_address, Account(0, b"", Pubkey.default()))
-        raise ProgramLoadError(f"the runtime refuses the program for {program_id} ({len(elf)} bytes): {error}") from error
+        raise ProgramLoadError(
+            f"the runtime refuses the program for {program_id} ({len(elf)} bytes): {error}"
+        ) from error
 
 
 def _set(svm: LiteSVM, address: Pubkey, data: bytes, *, executable: bool) -> None:

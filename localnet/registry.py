@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -26,6 +26,8 @@ from localnet.params import convert
 
 MAX_BATCH = 100
 _log = logging.getLogger("localnet.rpc")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,10 @@ class Methods:
     def __iter__(self) -> Iterator[str]:
         return iter(self._methods)
 
-    def method(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def method(self, name: str) -> Callable[[F], F]:
         """Registers a function under its JSON-RPC name."""
 
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def register(function: F) -> F:
             hints = get_type_hints(function, include_extras=True)
             parameters = list(inspect.signature(function).parameters.values())[1:]
             required = sum(p.default is inspect.Parameter.empty for p in parameters)
@@ -112,7 +114,7 @@ def _answer_one(methods: Methods, context: Any, request: Any) -> dict[str, Any] 
         result = methods.call(context, request["method"], request.get("params"))
     except RpcError as error:
         return _failure(error, request.get("id")) if "id" in request else None
-    except Exception:
+    except Exception:  # noqa: BLE001 - one call's bug must not end the node
         # The client gets no internals; whoever runs the node finds them in its log.
         _log.exception("%s failed", request["method"])
         return _failure(internal_error(), request.get("id"))

@@ -35,9 +35,7 @@ def is_static_key_writable(transaction: VersionedTransaction, index: int) -> boo
     return index < len(transaction.message.account_keys) - header.num_readonly_unsigned_accounts
 
 
-def resolve_keys(
-    transaction: VersionedTransaction, account_at: Callable[[Pubkey], Account | None]
-) -> TransactionKeys:
+def resolve_keys(transaction: VersionedTransaction, account_at: Callable[[Pubkey], Account | None]) -> TransactionKeys:
     """Reads the lookup tables that the transaction names. An index that its table lacks is left out: the runtime then
     refuses the transaction with the error that says so.
     """

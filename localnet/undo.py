@@ -28,7 +28,7 @@ class UndoLog:
         """Keeps `before` as the account's state before `slot`, unless this slot has recorded one already."""
         self._by_slot.setdefault(slot, {}).setdefault(address, before)
 
-    def version_at_end_of(self, slot: int, newest_slot: int, address: Pubkey) -> Account | None | Unchanged:
+    def version_at_end_of(self, slot: int, newest_slot: int, address: Pubkey) -> Account | Unchanged | None:
         for later in range(slot + 1, newest_slot + 1):
             changes = self._by_slot.get(later)
             if changes is not None and address in changes:

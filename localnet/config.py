@@ -1,0 +1,42 @@
+"""What an embedded L1 is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from solders.pubkey import Pubkey
+
+from localnet.clock import DEFAULT_SLOT_MS
+from localnet.commitment import FINALIZED_LAG_SLOTS
+
+LAMPORTS_PER_SOL = 1_000_000_000
+FAUCET_LAMPORTS = 1_000_000 * LAMPORTS_PER_SOL
+MINT_LAMPORTS = 500_000_000 * LAMPORTS_PER_SOL
+DEFAULT_RPC_PORT = 8899
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisProgram:
+    """A program that is there from the start, as upgradeable; `authority` None makes it immutable."""
+
+    program_id: Pubkey
+    elf_path: Path
+    authority: Pubkey | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalnetConfig:
+    """`rpc_port` 0 takes two free ports, WebSocket always on the one after RPC; `ledger` None keeps nothing on disk.
+
+    `finalized_lag_slots` is how far `finalized` lags behind `processed`, 32 on a cluster.
+    """
+
+    rpc_port: int = DEFAULT_RPC_PORT
+    bind_address: str = "127.0.0.1"
+    ledger: Path | None = None
+    reset: bool = False
+    programs: tuple[GenesisProgram, ...] = field(default=())
+    mint: Pubkey | None = None
+    slot_ms: float = DEFAULT_SLOT_MS
+    finalized_lag_slots: int = FINALIZED_LAG_SLOTS

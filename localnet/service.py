@@ -1,0 +1,164 @@
+"""Wires the room: opens the ledger, makes the bank, opens the nursery with the clock and the two servers in it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as serve_asgi
+from solders.account import Account
+from solders.hash import Hash
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+from trio_websocket import WebSocketServer
+
+from localnet.bank import Bank
+from localnet.clock import IntervalClock, SlotClock
+from localnet.config import FAUCET_LAMPORTS, MINT_LAMPORTS, GenesisProgram, LocalnetConfig
+from localnet.ledger import Ledger, open_ledger
+from localnet.node import Node
+from localnet.programs import RENT_EXEMPT_EPOCH, load_upgradeable
+from localnet.server_http import make_app
+from localnet.server_websocket import MAX_MESSAGE_BYTES, WebSocketServerSide
+from localnet.subscriptions import Hub
+
+MAX_PORT = 65_535
+FREE_PORT_TRIES = 50
+LISTEN_BACKLOG = 128
+IDLE_SECONDS = 90
+SHUTDOWN_GRACE_SECONDS = 1.0
+UNREAD_ANSWER_MS = 10_000
+
+
+class StartError(RuntimeError):
+    """What keeps the localnet from starting; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a started localnet is found, and which cluster it is."""
+
+    rpc_port: int
+    websocket_port: int
+    rpc_url: str
+    websocket_url: str
+    genesis_hash: Hash
+    faucet: Pubkey
+
+
+async def serve(
+    config: LocalnetConfig,
+    *,
+    clock: SlotClock | None = None,
+    task_status: trio.TaskStatus[Endpoints] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until it is cancelled; `task_status.started` is called with the endpoints once both ports answer.
+
+    Tests pass a ManualClock to let slots pass by hand. Raises StartError, LedgerError, KeyFileError, ProgramLoadError.
+    """
+    clock = clock or IntervalClock(config.slot_ms)
+    with open_ledger(config.ledger, reset=config.reset) as ledger:
+        node = make_node(config, ledger, clock.now())
+        hub = Hub(node)
+        rpc_socket, websocket_socket = _bind(config.bind_address, config.rpc_port)
+        rpc_port, websocket_port = rpc_socket.getsockname()[1], websocket_socket.getsockname()[1]
+        host = f"[{config.bind_address}]" if ":" in config.bind_address else config.bind_address
+        websocket = WebSocketServer(
+            WebSocketServerSide(hub).handle,
+            [trio.SocketListener(trio.socket.from_stdlib_socket(websocket_socket))],
+            max_message_size=MAX_MESSAGE_BYTES,
+            connect_timeout=SHUTDOWN_GRACE_SECONDS * 10,
+            disconnect_timeout=SHUTDOWN_GRACE_SECONDS,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_asgi, make_app(node), _hypercorn_config(rpc_socket))
+            await nursery.start(websocket.run)
+            nursery.start_soon(clock.run, node.bank.advance)
+            # The clock is running before anyone is told that the localnet is there.
+            await trio.lowlevel.checkpoint()
+            task_status.started(
+                Endpoints(
+                    rpc_port,
+                    websocket_port,
+                    f"http://{host}:{rpc_port}",
+                    f"ws://{host}:{websocket_port}",
+                    ledger.genesis_hash,
+                    ledger.faucet.pubkey(),
+                )
+            )
+
+
+def make_node(config: LocalnetConfig, ledger: Ledger, unix_time: float) -> Node:
+    """The state at genesis: faucet, mint, programs; no server and no clock yet."""
+    svm = LiteSVM()
+    for address, lamports in ((ledger.faucet.pubkey(), FAUCET_LAMPORTS), (config.mint, MINT_LAMPORTS)):
+        if address is not None:
+            svm.set_account(address, Account(lamports, b"", Pubkey.default(), False, RENT_EXEMPT_EPOCH))
+    for program in config.programs:
+        load_upgradeable(svm, program.program_id, _read_elf(program), program.authority, slot=0)
+    bank = Bank(
+        svm,
+        blockhash_seed=bytes(ledger.genesis_hash) + os.urandom(32),
+        unix_time=unix_time,
+        finalized_lag_slots=config.finalized_lag_slots,
+    )
+    return Node(bank, ledger.genesis_hash, ledger.identity.pubkey(), ledger.faucet)
+
+
+def _read_elf(program: GenesisProgram) -> bytes:
+    try:
+        return program.elf_path.read_bytes()
+    except OSError as error:
+        raise StartError(
+            f"cannot read the program {program.program_id} from {program.elf_path}: {error.strerror}"
+        ) from error
+
+
+def _bind(address: str, rpc_port: int) -> tuple[socket.socket, socket.socket]:
+    if not 0 <= rpc_port < MAX_PORT:
+        raise StartError(
+            f"--rpc-port {rpc_port} must be 0 (any) or from 1 to {MAX_PORT - 1}; WebSocket takes the next one"
+        )
+    for _ in range(FREE_PORT_TRIES if rpc_port == 0 else 1):
+        first = _listen(address, rpc_port)
+        try:
+            return first, _listen(address, first.getsockname()[1] + 1)
+        except (StartError, OverflowError):
+            first.close()
+            if rpc_port != 0:
+                raise
+    raise StartError(f"found no two free ports in a row on {address}")
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # A client that never reads its answer must not hold up a shutdown; accepted sockets inherit this.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_ANSWER_MS)
+        listener.bind((address, port))
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {address} port {port}: {error.strerror}; choose others with --rpc-port "
+            "(WebSocket takes the next one) and --bind-address"
+        ) from error
+    return listener
+
+
+def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+    config = HypercornConfig()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.loglevel = "WARNING"
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.keep_alive_max_requests = 1_000_000
+    config.read_timeout = IDLE_SECONDS
+    config.graceful_timeout = SHUTDOWN_GRACE_SECONDS
+    return config
