@@ -1,0 +1,102 @@
+//! BLS12-381 signatures on chain: keys in G1, signatures in G2, the suite of blspy's PopSchemeMPL
+//! (`BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_`, draft-irtf-cfrg-bls-signature over RFC 9380).
+//!
+//! Solana offers additions, decompression and pairings (SIMD-0388) but no hashing to the curve, so messages are hashed here.
+//! Square roots and inverses come from the caller as hints that are only checked; a hint can make a call fail, never make
+//! it accept another point. Nothing in this module knows accounts or instructions.
+#![allow(unexpected_cfgs)] // target_os = "solana" is no target that every compiler knows
+
+mod expand;
+mod fp;
+mod fp2;
+mod g2;
+#[cfg(not(target_os = "solana"))]
+mod host;
+mod map;
+mod syscall;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use syscall::mark;
+pub use verify::{decompress_g1, g1_add, g1_sub, is_infinity_g1, verify, BlsError, G1_INFINITY};
+
+/// Two square roots (96 bytes each, c1 first) and one inverse (48), all big-endian; `settlement/hash_to_curve.py` makes them.
+pub const HINT_BYTES: usize = 240;
+
+/// Domain separation tag of the suite.
+pub const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+
+/// Why hints were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HintError {
+    /// A number is not below P.
+    NotCanonical,
+    /// A root has another sign (sgn0) than its field element: it is the negated one.
+    WrongSign,
+    /// Zero has no second candidate.
+    WrongCandidate,
+    /// The inverse is not that of the message's denominators.
+    WrongInverse,
+    /// A root is no root of the claimed candidate: root or flag is wrong.
+    WrongRoot,
+    /// The message hashes to the point at infinity; no such message is known.
+    Infinity,
+}
+
+/// Hashes a 32-byte digest to G2. `out` is uncompressed and big-endian: x.c1, x.c0, y.c1, y.c0.
+pub fn hash_to_g2(message: &[u8; 32], hints: &[u8; HINT_BYTES], out: &mut [u8; 192]) -> Result<(), HintError> {
+    hash_with_tag(message, DST, hints, out)
+}
+
+/// The same for any message and a domain separation tag of at most 64 bytes.
+#[inline(never)]
+pub fn hash_with_tag(message: &[u8], dst: &[u8], hints: &[u8; HINT_BYTES], out: &mut [u8; 192]) -> Result<(), HintError> {
+    let mut candidates = [map::Candidate::EMPTY; 2];
+    let mut images = [g2::G2Point::EMPTY; 2];
+    let hints = map::Hints::read(hints)?;
+    prepare(message, dst, &hints, &mut candidates)?;
+    map_both(&candidates, &hints, &mut images)?;
+    mark("hash_to_g2: clear the cofactor");
+    let [sum, second] = &mut images;
+    // The syscall refuses operands off the curve: this checks both roots.
+    syscall::g2_add(sum, second).map_err(|_| HintError::WrongRoot)?;
+    if sum.is_infinity() {
+        return Err(HintError::Infinity);
+    }
+    g2::clear_cofactor(sum, second).map_err(|_| HintError::WrongRoot)?;
+    *out = *second.bytes();
+    Ok(())
+}
+
+#[inline(never)]
+fn prepare(
+    message: &[u8],
+    dst: &[u8],
+    hints: &map::Hints,
+    candidates: &mut [map::Candidate; 2],
+) -> Result<(), HintError> {
+    mark("hash_to_g2: expand");
+    let mut elements = [expand::FieldElement::ZERO; 2];
+    expand::hash_to_field(message, dst, &mut elements);
+    mark("hash_to_g2: map");
+    for index in 0..2 {
+        map::prepare(&elements[index], hints, index, &mut candidates[index])?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn map_both(
+    candidates: &[map::Candidate; 2],
+    hints: &map::Hints,
+    images: &mut [g2::G2Point; 2],
+) -> Result<(), HintError> {
+    let mut inverses = [fp2::ZERO; 2];
+    map::invert(candidates, hints, &mut inverses)?;
+    for index in 0..2 {
+        map::image(&candidates[index], &inverses[index], hints, index, &mut images[index]);
+    }
+    Ok(())
+}
