@@ -15,6 +15,7 @@
         ├── GenesisMismatch        the Config belongs to another cluster
         └── ProfileMismatch        a parameter differs from the one expected
 
+    TransactionTooLarge (ValueError)  the instructions do not fit one transaction; nothing was sent
     IdlError (ValueError)      the IDL lacks what was asked for, or a value does not fit its type
     KeyFileError (ValueError)  a key or configuration file cannot be used
 
@@ -134,6 +135,12 @@ class ProfileMismatch(ClusterMismatch):
     def __init__(self, parameter: str, on_chain: int, expected: int) -> None:
         super().__init__(f"parameter {parameter} is {on_chain} on L1, expected {expected}")
         self.parameter, self.on_chain, self.expected = parameter, on_chain, expected
+
+
+class TransactionTooLarge(ValueError):
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"the transaction has {size_bytes:,} bytes, L1 takes {limit_bytes:,}")
+        self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
 
 
 class IdlError(ValueError):

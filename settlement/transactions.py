@@ -21,7 +21,14 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from settlement.errors import L1RpcError, L1Unreachable, ProgramError, TransactionExpired, TransactionFailed
+from settlement.errors import (
+    L1RpcError,
+    L1Unreachable,
+    ProgramError,
+    TransactionExpired,
+    TransactionFailed,
+    TransactionTooLarge,
+)
 from settlement.rpc import COMMITMENTS, Commitment, Rpc, RpcFailure
 
 MAX_TRANSACTION_BYTES = 1_232  # IPv6's minimum MTU of 1,280 less its headers
@@ -66,7 +73,7 @@ def sign(
     compute_unit_limit: int | None = None,
     compute_unit_price_micro_lamports: int | None = None,
 ) -> SignedTransaction:
-    """A legacy transaction (two bytes shorter than v0 without lookup tables). ValueError when a signer is missing or it is too long."""
+    """A legacy transaction (two bytes shorter than v0 without lookup tables). ValueError when a signer is missing, TransactionTooLarge."""
     budget = []
     if compute_unit_limit is not None:
         budget.append(set_compute_unit_limit(compute_unit_limit))
@@ -81,7 +88,7 @@ def sign(
     transaction = VersionedTransaction(message, [keys[key] for key in needed])
     raw = bytes(transaction)
     if len(raw) > MAX_TRANSACTION_BYTES:
-        raise ValueError(f"the transaction has {len(raw)} bytes, L1 takes {MAX_TRANSACTION_BYTES}")
+        raise TransactionTooLarge(len(raw), MAX_TRANSACTION_BYTES)
     return SignedTransaction(raw, str(transaction.signatures[0]), last_valid_block_height)
 
 
