@@ -114,9 +114,7 @@ async def _claim_by_buffer(
         instructions.close_proof_buffer(program, owner, buffer_id),
     ]
     try:
-        confirmed = await client.send_and_confirm(
-            pair, payer, commitment=commitment, compute_unit_limit=CLAIM_COMPUTE_UNITS
-        )
+        return await client.send_and_confirm(pair, payer, commitment=commitment, compute_unit_limit=CLAIM_COMPUTE_UNITS)
     except ProgramError:
         await client.send_and_confirm(pair[1:], payer)
         raise
