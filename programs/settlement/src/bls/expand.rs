@@ -4,7 +4,7 @@ use super::fp::{self, Fp};
 use super::fp2::{self, Fp2};
 use super::syscall::sha256;
 
-const LONGEST_TAG: usize = 64;
+static ZERO_BLOCK: [u8; 64] = [0; 64];
 
 /// One u of RFC 9380, in Montgomery form, with what the map asks of its canonical value.
 #[repr(C, align(8))]
@@ -17,32 +17,6 @@ pub struct FieldElement {
 
 impl FieldElement {
     pub const ZERO: FieldElement = FieldElement { value: fp2::ZERO, is_odd: false, is_zero: true };
-}
-
-/// 256 uniform bytes as 32 words, each as it lies in memory (big-endian). `dst` has at most 64 bytes.
-#[inline(never)]
-pub fn expand_message(message: &[u8], dst: &[u8], out: &mut [[u8; 32]; 8]) {
-    assert!(dst.len() <= LONGEST_TAG);
-    // l_i_b_str (256), the zero byte, DST_prime.
-    let mut suffix = [0u8; 3 + LONGEST_TAG + 1];
-    suffix[0] = 1;
-    suffix[3..3 + dst.len()].copy_from_slice(dst);
-    suffix[3 + dst.len()] = dst.len() as u8;
-    let suffix_length = 4 + dst.len();
-
-    let mut first = Block([0; 4]);
-    sha256(&[&[0u8; 64], message, &suffix[..suffix_length]], first.bytes_mut());
-    // From here on the suffix is the block's number and DST_prime.
-    let mut mixed = Block(first.0);
-    for index in 0..8 {
-        suffix[2] = index as u8 + 1;
-        let mut block = Block([0; 4]);
-        sha256(&[mixed.bytes(), &suffix[2..suffix_length]], block.bytes_mut());
-        out[index] = *block.bytes();
-        for word in 0..4 {
-            mixed.0[word] = first.0[word] ^ block.0[word];
-        }
-    }
 }
 
 /// A digest that can be read by words.
@@ -61,11 +35,26 @@ impl Block {
     }
 }
 
+/// 256 uniform bytes as four numbers of 512 bits, words as they lie in memory (big-endian). `dst` has at most 255 bytes.
+#[inline(never)]
+pub fn expand_message(message: &[u8], dst: &[u8], out: &mut [[u64; 8]; 4]) {
+    let dst_length = [dst.len() as u8];
+    let (mut first, mut block) = (Block([0; 4]), Block([0; 4]));
+    // The length asked for is 256 bytes, hence [1, 0]; then the number of this block.
+    sha256(&[&ZERO_BLOCK, message, &[1, 0, 0], dst, &dst_length], first.bytes_mut());
+    for index in 0..8 {
+        let mixed = Block(core::array::from_fn(|word| first.0[word] ^ block.0[word]));
+        sha256(&[mixed.bytes(), &[index as u8 + 1], dst, &dst_length], block.bytes_mut());
+        for word in 0..4 {
+            out[index / 2][index % 2 * 4 + word] = block.0[word];
+        }
+    }
+}
+
 #[inline(never)]
 pub fn hash_to_field(message: &[u8], dst: &[u8], out: &mut [FieldElement; 2]) {
     let mut uniform = [[0u64; 8]; 4];
-    // SAFETY: 256 bytes either way, and words are aligned more strictly than bytes.
-    expand_message(message, dst, unsafe { &mut *(&mut uniform as *mut [[u64; 8]; 4] as *mut [[u8; 32]; 8]) });
+    expand_message(message, dst, &mut uniform);
     for (element, numbers) in out.iter_mut().zip(uniform.chunks_exact(2)) {
         enter(&numbers[0], &mut element.value.c0);
         enter(&numbers[1], &mut element.value.c1);

@@ -5,8 +5,8 @@
 //! such a column plus the multiple of P that Montgomery's reduction adds stays below 2^63, so that a product in Fp2
 //! needs no carries before its reduction. Sums in between may wrap; the final columns do not.
 //!
-//! Every element that a function here leaves behind is *reduced*: balanced limbs and |value| < 0.6·P. Values in Montgomery
-//! form stand for value / R, R = 2^390.
+//! Every element that a function here leaves behind has balanced limbs and is *reduced*, |value| < 0.6·P; only from_words
+//! leaves [0, P). Values in Montgomery form stand for value / R, R = 2^390.
 //!
 //! Limbs are read and written through volatile accesses. That keeps LLVM from merging and spilling them, which on this
 //! machine costs a quarter to a half more.
@@ -298,11 +298,16 @@ pub fn is_canonical(words: &Words) -> bool {
 #[inline(never)]
 pub fn from_words(words: &Words, out: &mut Fp) {
     let to = out.0.as_mut_ptr();
+    let mut carry = 0i64;
     macro_rules! limbs {
-        ($($i:literal)*) => {$( store(to, $i, bits(words, $i)); )*};
+        ($($i:literal)*) => {$({
+            let x = bits(words, $i).wrapping_add(carry);
+            store(to, $i, digit(x));
+            carry = carry_of(x);
+        })*};
     }
-    limbs!(0 1 2 3 4 5 6 7 8 9 10 11 12);
-    combine_into(out, 1, &P, 0);
+    limbs!(0 1 2 3 4 5 6 7 8 9 10 11);
+    store(to, 12, bits(words, 12).wrapping_add(carry));
 }
 
 /// A number of 512 bits, divided by R and reduced.

@@ -8,6 +8,12 @@ const FAILED: u64 = 1;
 const G2: u64 = 6 | 0x80;
 
 /// # Safety
+/// `length` bytes at each end, which do not overlap.
+pub unsafe fn sol_memcpy_(to: *mut u8, from: *const u8, length: u64) {
+    core::ptr::copy_nonoverlapping(from, to, length as usize);
+}
+
+/// # Safety
 /// `parts` points to `count` slices, `out` to 32 bytes.
 pub unsafe fn sol_sha256(parts: *const u8, count: u64, out: *mut u8) -> u64 {
     let parts = core::slice::from_raw_parts(parts as *const &[u8], count as usize);

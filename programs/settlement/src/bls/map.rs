@@ -11,7 +11,7 @@ use super::expand::FieldElement;
 use super::fp::{self, Fp};
 use super::fp2::{self, Fp2};
 use super::g2::G2Point;
-use super::{HintError, HINT_BYTES};
+use super::{syscall, HintError, HINT_BYTES};
 
 /// Bit of a root's first byte: the root belongs to the second candidate.
 const SECOND_CANDIDATE: u64 = 1 << 63;
@@ -49,28 +49,28 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Refuses every number that is not below P: y - P + P' tricks would have the other parity.
+    pub const EMPTY: Hints = Hints { words: [[0; 6]; 5], second: [false; 2] };
+
+    /// Refuses every number that is not below P: the same number plus P fits as well and has the other parity.
     #[inline(never)]
-    pub fn read(bytes: &[u8; HINT_BYTES]) -> Result<Hints, HintError> {
+    pub fn read(bytes: &[u8; HINT_BYTES], out: &mut Hints) -> Result<(), HintError> {
         let mut raw = [0u64; HINT_BYTES / 8];
         // SAFETY: equal lengths; the destination is aligned words.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), raw.as_mut_ptr() as *mut u8, HINT_BYTES) };
-        let mut second = [false; 2];
-        for (root, flag) in second.iter_mut().enumerate() {
+        unsafe { syscall::copy(bytes.as_ptr(), raw.as_mut_ptr() as *mut u8, HINT_BYTES) };
+        for (root, flag) in out.second.iter_mut().enumerate() {
             let top = u64::from_be(raw[12 * root]);
             *flag = top & SECOND_CANDIDATE != 0;
             raw[12 * root] = (top & !SECOND_CANDIDATE).to_be();
         }
-        let mut words = [[0u64; 6]; 5];
-        for (number, out) in words.iter_mut().enumerate() {
+        for (number, words) in out.words.iter_mut().enumerate() {
             for index in 0..6 {
-                out[index] = u64::from_be(raw[6 * number + 5 - index]);
+                words[index] = u64::from_be(raw[6 * number + 5 - index]);
             }
-            if !fp::is_canonical(out) {
+            if !fp::is_canonical(words) {
                 return Err(HintError::NotCanonical);
             }
         }
-        Ok(Hints { words, second })
+        Ok(())
     }
 
     /// sgn0 of a root: of c0, or of c1 where c0 is zero.

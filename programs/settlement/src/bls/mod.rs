@@ -50,14 +50,15 @@ pub fn hash_to_g2(message: &[u8; 32], hints: &[u8; HINT_BYTES], out: &mut [u8; 1
     hash_with_tag(message, DST, hints, out)
 }
 
-/// The same for any message and a domain separation tag of at most 64 bytes.
+/// The same for any message and a domain separation tag of at most 255 bytes.
 #[inline(never)]
 pub fn hash_with_tag(message: &[u8], dst: &[u8], hints: &[u8; HINT_BYTES], out: &mut [u8; 192]) -> Result<(), HintError> {
     let mut candidates = [map::Candidate::EMPTY; 2];
     let mut images = [g2::G2Point::EMPTY; 2];
-    let hints = map::Hints::read(hints)?;
-    prepare(message, dst, &hints, &mut candidates)?;
-    map_both(&candidates, &hints, &mut images)?;
+    let mut read = map::Hints::EMPTY;
+    map::Hints::read(hints, &mut read)?;
+    prepare(message, dst, &read, &mut candidates)?;
+    map_both(&candidates, &read, &mut images)?;
     mark("hash_to_g2: clear the cofactor");
     let [sum, second] = &mut images;
     // The syscall refuses operands off the curve: this checks both roots.
@@ -66,7 +67,8 @@ pub fn hash_with_tag(message: &[u8], dst: &[u8], hints: &[u8; HINT_BYTES], out: 
         return Err(HintError::Infinity);
     }
     g2::clear_cofactor(sum, second).map_err(|_| HintError::WrongRoot)?;
-    *out = *second.bytes();
+    // SAFETY: 192 bytes each.
+    unsafe { syscall::copy(second.bytes().as_ptr(), out.as_mut_ptr(), 192) };
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use super::g2::{G2Point, NotOnCurve};
 #[cfg(target_os = "solana")]
 mod on_chain {
     extern "C" {
+        pub fn sol_memcpy_(to: *mut u8, from: *const u8, length: u64);
         pub fn sol_sha256(parts: *const u8, count: u64, out: *mut u8) -> u64;
         pub fn sol_curve_group_op(curve: u64, op: u64, left: *const u8, right: *const u8, out: *mut u8) -> u64;
         pub fn sol_curve_decompress(curve: u64, point: *const u8, out: *mut u8) -> u64;
@@ -25,6 +26,15 @@ const G1: u64 = 5 | BIG_ENDIAN;
 const G2: u64 = 6 | BIG_ENDIAN;
 const ADD: u64 = 0;
 const SUBTRACT: u64 = 1;
+
+/// Copies bytes. Where alignment is unknown the compiler would do it byte by byte, each two instructions.
+///
+/// # Safety
+/// `length` bytes at each end, which do not overlap.
+#[inline(always)]
+pub unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
+    on_chain::sol_memcpy_(to, from, length as u64);
+}
 
 /// SHA-256 of the parts, one after another.
 #[inline(always)]

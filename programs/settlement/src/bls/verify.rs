@@ -31,7 +31,7 @@ pub const G1_INFINITY: [u8; 96] = {
 };
 
 /// The negated generator of G1, uncompressed.
-const NEGATED_GENERATOR: [u8; 96] = [
+static NEGATED_GENERATOR: [u8; 96] = [
     0x17, 0xf1, 0xd3, 0xa7, 0x31, 0x97, 0xd7, 0x94, 0x26, 0x95, 0x63, 0x8c, 0x4f, 0xa9, 0xac, 0x0f,
     0xc3, 0x68, 0x8c, 0x4f, 0x97, 0x74, 0xb9, 0x05, 0xa1, 0x4e, 0x3a, 0x3f, 0x17, 0x1b, 0xac, 0x58,
     0x6c, 0x55, 0xe8, 0x3f, 0xf9, 0x7a, 0x1a, 0xef, 0xfb, 0x3a, 0xf0, 0x0a, 0xdb, 0x22, 0xc6, 0xbb,
@@ -74,7 +74,12 @@ pub fn verify(
 
 #[inline(never)]
 fn pair(public_key: &[u8; 96], g2: &[[u8; 192]; 2]) -> Result<(), BlsError> {
-    let g1 = [*public_key, NEGATED_GENERATOR];
+    let mut g1 = [[0u8; 96]; 2];
+    // SAFETY: 96 bytes each.
+    unsafe {
+        syscall::copy(public_key.as_ptr(), g1[0].as_mut_ptr(), 96);
+        syscall::copy(NEGATED_GENERATOR.as_ptr(), g1[1].as_mut_ptr(), 96);
+    }
     let mut product = [0u64; 72];
     // Both points of G2 are known to be valid, so only the key can be refused.
     if !syscall::pairing_product(&g1, g2, &mut product) {
