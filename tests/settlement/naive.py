@@ -1,0 +1,275 @@
+"""docs/protocol.md a second time, written from the text alone: slow, recursive, on dicts, importing nothing of settlement.
+
+Tests hold the real implementation and the committed vectors against it.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from hashlib import sha256
+from typing import Any
+
+
+def digest(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+def tagged(name: str, *parts: bytes) -> bytes:
+    return digest(digest(b"pouw/v1/" + name.encode()) + b"".join(parts))
+
+
+def le(value: int, width: int = 8) -> bytes:
+    return bytes(value >> (8 * i) & 0xFF for i in range(width))
+
+
+def be(value: int, width: int) -> bytes:
+    return le(value, width)[::-1]
+
+
+def node_id(public_key: bytes) -> bytes:
+    return digest(public_key)[:20]
+
+
+# RFC 9162, section 2.1
+
+
+def merkle_tree(leaves: list[bytes]) -> bytes:
+    if not leaves:
+        return digest(b"")
+    if len(leaves) == 1:
+        return digest(b"\0" + leaves[0])
+    k = _split(len(leaves))
+    return digest(b"\1" + merkle_tree(leaves[:k]) + merkle_tree(leaves[k:]))
+
+
+def merkle_path(index: int, leaves: list[bytes]) -> list[bytes]:
+    if len(leaves) == 1:
+        return []
+    k = _split(len(leaves))
+    if index < k:
+        return [*merkle_path(index, leaves[:k]), merkle_tree(leaves[k:])]
+    return [*merkle_path(index - k, leaves[k:]), merkle_tree(leaves[:k])]
+
+
+def merkle_root(name: str, leaves: list[bytes]) -> bytes:
+    return tagged(name, le(len(leaves)), merkle_tree(leaves))
+
+
+def _split(count: int) -> int:
+    k = 1
+    while 2 * k < count:
+        k *= 2
+    return k
+
+
+# CRC-32 as in ISO 3309, bit by bit
+
+
+def crc32(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xEDB88320 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def record(op: int, time: int, node: bytes, task: bytes, payload: bytes) -> bytes:
+    body = bytes([1, op]) + be(time, 4) + node + task + payload + bytes(98 - len(payload))
+    return body + be(crc32(body), 4)
+
+
+# The state tree: a dict of key → leaf hash
+
+
+def state_leaf(key: bytes, value_hash: bytes) -> bytes:
+    return tagged("state-leaf", key, value_hash)
+
+
+def state_root(leaves: dict[bytes, bytes], depth: int = 0) -> bytes:
+    if not leaves:
+        return bytes(32)
+    if len(leaves) == 1:
+        return next(iter(leaves.values()))
+    left = {key: leaf for key, leaf in leaves.items() if not _bit(key, depth)}
+    right = {key: leaf for key, leaf in leaves.items() if _bit(key, depth)}
+    return tagged("state-node", state_root(left, depth + 1), state_root(right, depth + 1))
+
+
+def state_siblings(leaves: dict[bytes, bytes], key: bytes, depth: int = 0) -> list[bytes]:
+    if len(leaves) == 1:
+        return []
+    mine = {other: leaf for other, leaf in leaves.items() if _bit(other, depth) == _bit(key, depth)}
+    others = {other: leaf for other, leaf in leaves.items() if _bit(other, depth) != _bit(key, depth)}
+    return [state_root(others, depth + 1), *state_siblings(mine, key, depth + 1)]
+
+
+def _bit(key: bytes, depth: int) -> str:
+    return "1" if f"{int.from_bytes(key, 'big'):0256b}"[depth] == "1" else ""
+
+
+# The ledger on dicts. A rejected record raises Refused.
+
+MIN_WORKER_STAKE = 1_000_000
+PENDING, REVEALED, PAID, REFUNDED = 1, 2, 3, 4
+
+
+class Refused(Exception):
+    pass
+
+
+def need(condition: object) -> None:
+    if not condition:
+        raise Refused
+
+
+class Ledger:
+    """Accounts by node id and tasks by id, as plain dicts of what section 7 lists."""
+
+    def __init__(self, genesis: bytes, program: bytes, stakes: list[int], authorities: list[bytes], treasury: bytes):
+        self.genesis, self.program, self.stakes, self.treasury = genesis, program, stakes, treasury
+        self.authorities = authorities
+        self.accounts: dict[bytes, dict[str, Any]] = {}
+        self.tasks: dict[bytes, dict[str, Any]] = {}
+        self.cursor = 0
+
+    def open_account(self, public_key: bytes) -> dict[str, Any]:
+        names = ("balance", "locked_fees", "locked_stake", "unlock_slot", "nonce", "payable")
+        return self.accounts.setdefault(node_id(public_key), {"public_key": public_key, **dict.fromkeys(names, 0)})
+
+    def apply(self, epoch: int, base_slot: int, op: int, node: bytes, task_id: bytes, fields: dict[str, Any]) -> None:
+        """Changes everything or, with Refused, nothing."""
+        kept = deepcopy((self.accounts, self.tasks, self.cursor))
+        try:
+            self._apply(epoch, base_slot, op, node, task_id, fields)
+            need(all(value < 2**64 for a in self.accounts.values() for k, value in a.items() if k != "public_key"))
+            need(all(total < 2**64 for total in self.sums()))
+        except Refused:
+            self.accounts, self.tasks, self.cursor = kept
+            raise
+
+    def _apply(self, epoch: int, base_slot: int, op: int, node: bytes, task_id: bytes, f: dict[str, Any]) -> None:
+        kind = {1: "submission", 2: "result", 3: "registration", 4: "vote", 6: "proof"}.get(op)
+        if op == 7:
+            kind = {1: "deposit", 2: "payment", 3: "refund", 4: "slash", 5: "withdrawal"}[f["event"]]
+        need(kind)
+        if kind == "deposit":
+            need(f["inbox_index"] == self.cursor and f["lamports"] > 0 and node == node_id(f["public_key"]))
+            self.open_account(f["public_key"])["balance"] += f["lamports"]
+            self.cursor += 1
+            return
+        if kind in ("submission", "result", "registration", "withdrawal"):
+            need(node in self.accounts)
+            author = self.accounts[node]
+            need(author["nonce"] == f["nonce"])
+            author["nonce"] += 1
+        if kind == "submission":
+            parts = (self.genesis, self.program, author["public_key"], le(f["nonce"]), f["spec_hash"])
+            need(task_id == tagged("task", *parts) and task_id not in self.tasks)
+            need(f["fee_lamports"] > 0 and f["deadline_slot"] > base_slot and (f["kind"], f["mode"]) == (1, 2))
+            need(author["balance"] >= f["fee_lamports"])
+            author["balance"] -= f["fee_lamports"]
+            author["locked_fees"] += f["fee_lamports"]
+            self.tasks[task_id] = {
+                "client": node,
+                "kind": f["kind"],
+                "mode": f["mode"],
+                "status": PENDING,
+                "fee": f["fee_lamports"],
+                "deadline": f["deadline_slot"],
+                **_NO_RESULT,
+            }
+            return
+        if kind == "registration":
+            need(author["public_key"] == f["public_key"] and 0 < f["stake_lamports"] <= author["balance"])
+            author["balance"] -= f["stake_lamports"]
+            author["locked_stake"] += f["stake_lamports"]
+            return
+        if kind == "withdrawal":
+            need(0 < f["lamports"] <= author["balance"])
+            author["balance"] -= f["lamports"]
+            author["payable"] += f["lamports"]
+            return
+        need(task_id in self.tasks)
+        task = self.tasks[task_id]
+        if kind == "result":
+            need(task["status"] == PENDING and task["deadline"] >= base_slot)
+            need(author["locked_stake"] >= MIN_WORKER_STAKE and node != task["client"])
+            parts = (task_id, le(f["lease_id"]), author["public_key"], f["salt"], f["result_hash"])
+            commitment = tagged("commitment", self.genesis, self.program, *parts)
+            task.update(_NO_RESULT, status=REVEALED, worker=node, commitment=commitment, result=f["result_hash"])
+            return
+        if kind == "refund":
+            need(task["status"] in (PENDING, REVEALED) and task["deadline"] < base_slot)
+            need(node == task["client"] and f["lamports"] == task["fee"])
+            self.accounts[node]["locked_fees"] -= task["fee"]
+            self.accounts[node]["balance"] += task["fee"]
+            task["status"] = REFUNDED
+            return
+        need(task["status"] == REVEALED)
+        if kind in ("vote", "proof"):
+            need(f["set_index"] < len(self.stakes) and node == node_id(self.authorities[f["set_index"]]))
+            if kind == "vote":
+                need(f["result_hash"] == task["result"])
+                if task["verdict_epoch"] != epoch:
+                    task.update(verdict_epoch=epoch, accept=frozenset(), reject=frozenset())
+                need(f["set_index"] not in task["accept"] | task["reject"])
+                if f["verdict"] in (1, 2):
+                    task[{1: "accept", 2: "reject"}[f["verdict"]]] |= {f["set_index"]}
+            return
+        votes = task["accept"] if kind == "payment" else task["reject"]
+        need(task["verdict_epoch"] == epoch and node == task["worker"])
+        need(3 * sum(self.stakes[i] for i in votes) >= 2 * sum(self.stakes))
+        worker = self.accounts[node]
+        if kind == "payment":
+            need(f["lamports"] == task["fee"])
+            self.accounts[task["client"]]["locked_fees"] -= task["fee"]
+            worker["payable"] += task["fee"]
+            task["status"] = PAID
+        else:
+            need(f["lamports"] == worker["locked_stake"])
+            worker["locked_stake"] = 0
+            self.open_account(self.treasury)["payable"] += f["lamports"]
+            task.update(_NO_RESULT, status=PENDING)
+
+    def sums(self) -> tuple[int, int, int]:
+        """balance, locked, payable over all accounts."""
+        accounts = self.accounts.values()
+        return (
+            sum(a["balance"] for a in accounts),
+            sum(a["locked_fees"] + a["locked_stake"] for a in accounts),
+            sum(a["payable"] for a in accounts),
+        )
+
+    def leaves(self) -> dict[bytes, bytes]:
+        """key → leaf hash of the whole state."""
+        found = {}
+        names = ("balance", "locked_fees", "locked_stake", "unlock_slot", "nonce", "payable")
+        for node, account in self.accounts.items():
+            value = account["public_key"] + b"".join(le(account[name]) for name in names)
+            key = tagged("account-key", node)
+            found[key] = state_leaf(key, tagged("account", value))
+        for task_id, task in self.tasks.items():
+            value = task["client"] + bytes([task["kind"], task["mode"], task["status"]])
+            value += le(task["fee"]) + le(task["deadline"]) + task["worker"] + task["commitment"] + task["result"]
+            value += le(task["verdict_epoch"])
+            value += le(sum(1 << i for i in task["accept"]), 32) + le(sum(1 << i for i in task["reject"]), 32)
+            key = tagged("task-key", task_id)
+            found[key] = state_leaf(key, tagged("task-leaf", value))
+        key = tagged("totals-key")
+        totals = b"".join(le(value) for value in (*self.sums(), self.cursor))
+        found[key] = state_leaf(key, tagged("totals", totals))
+        return found
+
+    def root(self) -> bytes:
+        return state_root(self.leaves())
+
+
+_NO_RESULT: dict[str, Any] = {
+    "worker": bytes(20),
+    "commitment": bytes(32),
+    "result": bytes(32),
+    "verdict_epoch": 0,
+    "accept": frozenset(),
+    "reject": frozenset(),
+}
