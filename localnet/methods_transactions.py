@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.message import Message, MessageV0, MessageV1, from_bytes_versioned
 from solders.pubkey import Pubkey
@@ -15,7 +16,6 @@ from solders.transaction import SanitizeError, VersionedTransaction
 from localnet import fees, params
 from localnet.bank import Outcome, not_executed
 from localnet.base58 import b58decode
-from localnet.blockhash_queue import MAX_AGE_BLOCKS
 from localnet.commitment import Commitment
 from localnet.encode import (
     account_json,
@@ -40,6 +40,8 @@ MAX_STATUS_QUERY = 256
 MAX_SIGNATURES = 1000
 # A status older than agave's status cache is found only with searchTransactionHistory.
 STATUS_CACHE_SLOTS = 300
+MAX_EQUAL_AIRDROPS = 1_000
+AIRDROP_COMPUTE_UNITS = 10_000
 # SIMD-0385's format, which agave 4.1 does not accept either.
 _NO_V1 = "message version 1 is not supported; send a legacy or a version 0 message"
 
@@ -206,29 +208,28 @@ def get_transaction(
 
 @methods.method("requestAirdrop")
 def request_airdrop(node: Node, address: str, lamports: U64, config: params.AirdropConfig | None = None) -> str:
-    """A transfer signed by the faucet. Without a blockhash of the caller's the newest is taken under which this very
-    transfer has not been made yet, so that two equal requests in one slot are two airdrops.
+    """A transfer signed by the faucet. Two equal requests under one blockhash are two airdrops: the later ones differ
+    by a compute unit limit, and so in their signature.
     """
     to = params.pubkey(address)
-    newest = node.bank.slot - 1
-    candidates = [node.bank.blockhashes.at(h) for h in range(newest, max(-1, newest - MAX_AGE_BLOCKS), -1)]
+    blockhash = node.bank.latest_blockhash(node.bank.slot)
     if config is not None and config.recent_blockhash is not None:
-        candidates = [params.blockhash(config.recent_blockhash)]
-    for blockhash in candidates:
-        transaction = _airdrop(node, to, lamports, blockhash)
+        blockhash = params.blockhash(config.recent_blockhash)
+    for repetition in range(MAX_EQUAL_AIRDROPS):
+        transaction = _airdrop(node, to, lamports, blockhash, repetition)
         outcome = node.bank.process(transaction)
         if outcome.error is None:
             return str(transaction.signatures[0])
         if outcome.error != "AlreadyProcessed":
             raise RpcError(internal_error().code, f"the faucet's transfer failed: {describe(outcome.error)}")
-    raise RpcError(
-        internal_error().code, "the faucet has made this very transfer under every recent blockhash; wait a slot"
-    )
+    raise RpcError(internal_error().code, f"{MAX_EQUAL_AIRDROPS} equal airdrops under one blockhash; wait a slot")
 
 
-def _airdrop(node: Node, to: Pubkey, lamports: int, blockhash: Hash) -> VersionedTransaction:
-    instruction = transfer(TransferParams(from_pubkey=node.faucet.pubkey(), to_pubkey=to, lamports=lamports))
-    message = Message.new_with_blockhash([instruction], node.faucet.pubkey(), blockhash)
+def _airdrop(node: Node, to: Pubkey, lamports: int, blockhash: Hash, repetition: int) -> VersionedTransaction:
+    instructions = [transfer(TransferParams(from_pubkey=node.faucet.pubkey(), to_pubkey=to, lamports=lamports))]
+    if repetition:
+        instructions.append(set_compute_unit_limit(AIRDROP_COMPUTE_UNITS + repetition))
+    message = Message.new_with_blockhash(instructions, node.faucet.pubkey(), blockhash)
     return VersionedTransaction(message, [node.faucet])
 
 

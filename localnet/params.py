@@ -15,7 +15,8 @@ from localnet.base58 import b58decode
 from localnet.commitment import Commitment
 from localnet.errors import RpcError, invalid_params
 
-U64 = Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]
+# msgspec's bounds end at 2^63 - 1; no slot, length or amount here is beyond it.
+U64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 U8 = Annotated[int, msgspec.Meta(ge=0, le=255)]
 AccountEncoding = Literal["binary", "base58", "base64", "base64+zstd", "jsonParsed"]
 TransactionEncoding = Literal["binary", "base58", "base64", "json", "jsonParsed"]
