@@ -1,0 +1,76 @@
+"""The command `pouw demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.settings import JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    l1: Annotated[
+        str,
+        typer.Option("--l1", help="The L1 to start: `embedded` or `test-validator` (a real solana-test-validator)."),
+    ] = "embedded",
+    url: Annotated[
+        str, typer.Option("--url", "-u", help="Use the L1 at this URL, with the program loaded, and start none.")
+    ] = "",
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            "--authority", help="The program's upgrade authority (key file), where it is not initialised yet."
+        ),
+    ] = None,
+    tasks: Annotated[int, typer.Option("--tasks", min=6, max=60, help="How many models to train.")] = 6,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Keep keys, data and logs in this new folder instead of removing them."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Starts a whole network on this machine, has models trained, checked, settled on L1 and paid, and catches a liar."""
+    import signal
+
+    import trio
+
+    from cli import demo as room
+    from settlement.keys import resolve_url
+
+    if l1 not in ("embedded", "test-validator"):
+        raise typer.BadParameter(f"{l1!r}: use embedded or test-validator", param_hint="--l1")
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise typer.BadParameter(f"{keep} is not empty", param_hint="--keep")
+    options = room.DemoOptions(
+        l1="url" if url else l1,  # type: ignore[arg-type]
+        url=resolve_url(url) if url else "",
+        authority=authority,
+        tasks=tasks,
+        keep=keep,
+        as_json=as_json,
+    )
+
+    async def interruptible() -> None:
+        """SIGTERM ends it as Ctrl-C does: everything is taken down first."""
+        async with trio.open_nursery() as nursery:
+
+            async def watch(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as arrived:
+                    task_status.started()
+                    async for number in arrived:
+                        stopped.append(number)
+                        nursery.cancel_scope.cancel()
+                        return
+
+            await nursery.start(watch)
+            await room.run(options)
+            nursery.cancel_scope.cancel()
+
+    stopped: list[int] = []
+    trio.run(interruptible)
+    if stopped:
+        raise typer.Exit(128 + stopped[0])

@@ -1,0 +1,236 @@
+"""A whole network on this machine: L1, sequencer, validators and workers, each a process of its own on free ports.
+
+The demo runs on it, and so do the tests that kill its processes: every one can be ended and started again over its own data folder.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import trio
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from cli.demo_processes import Child, Supervisor, adjacent_free_ports, free_ports
+from settlement import idl, l1_setup, money
+from settlement.accounts import LOCALNET_PROFILE
+from settlement.bls import SecretKey
+from settlement.client import L1Client
+from settlement.errors import L1Error
+from settlement.keys import write_bls_key, write_keypair
+from settlement.sequencer_client import SequencerClient, SequencerError
+
+L1Kind = Literal["embedded", "test-validator", "url"]
+ARTIFACT = Path(idl.__file__).parent / "artifacts" / "settlement.so"
+EMBEDDED_SLOT_MS = 200  # half a cluster's, so that windows and finality, counted in slots, take half the time
+START_SECONDS = 60.0
+AIRDROP_LAMPORTS = 100_000_000_000
+VALIDATOR_STAKE_LAMPORTS = 1_000_000_000
+WORKER_STAKE_LAMPORTS = 2_000_000
+
+
+class NetworkError(Exception):
+    """The network cannot be brought up; the message says what is wrong and what would be right."""
+
+
+def find_test_validator() -> str:
+    tools = Path(os.environ.get("POUW_TOOLS", Path.home() / ".cache" / "pouw-tools")) / "bin" / "solana-test-validator"
+    found = shutil.which("solana-test-validator") or (str(tools) if tools.exists() else None)
+    if found is None:
+        raise NetworkError(
+            "solana-test-validator is not on the PATH: install the Solana tools (or scripts/install_tools.sh), or use --l1 embedded"
+        )
+    return found
+
+
+@dataclass
+class Node:
+    """A process of ours with its key; `arguments` start it again over the same data."""
+
+    name: str
+    keypair: Keypair
+    arguments: list[str]
+    child: Child | None = None
+
+
+@dataclass
+class Network:
+    """`folder` holds keys, data and logs of everything. `url` is L1's when it is not ours to start."""
+
+    folder: Path
+    l1_kind: L1Kind = "embedded"
+    url: str = ""
+    authority_path: Path | None = None
+    epoch_seconds: float = 4.0
+    supervisor: Supervisor = field(init=False)
+    payer: Keypair = field(default_factory=Keypair)
+    client_keypair: Keypair = field(default_factory=Keypair)
+    sequencer_url: str = ""
+    program_id: Pubkey = field(default_factory=lambda: idl.committed().address)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    bls: dict[str, SecretKey] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("logs", "keys", "ledger"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.supervisor = Supervisor(self.folder / "logs")
+
+    def l1(self) -> L1Client:
+        return L1Client(self.url, self.program_id)
+
+    def sequencer(self, keypair: Keypair | None = None) -> SequencerClient:
+        return SequencerClient(self.sequencer_url, keypair)
+
+    # -- L1
+
+    async def start_l1(self) -> None:
+        """Starts L1 with the committed program as upgradeable, or finds the one at `url`; returns when it is healthy."""
+        if self.l1_kind != "url":
+            self.authority_path = self.folder / "ledger" / "upgrade-authority.json"
+            authority = Keypair()
+            write_keypair(self.authority_path, authority)
+            port = adjacent_free_ports()
+            self.url = f"http://127.0.0.1:{port}"
+            program = ["--upgradeable-program", str(self.program_id), str(ARTIFACT), str(authority.pubkey())]
+            common = ["--ledger", str(self.folder / "ledger"), "--rpc-port", str(port), "--bind-address", "127.0.0.1"]
+            if self.l1_kind == "embedded":
+                slots = ["--slot-ms", str(EMBEDDED_SLOT_MS), "--quiet"]
+                self.supervisor.start_python("l1", "-m", "localnet", *common, *program, *slots)
+            else:
+                faucet, gossip, first = free_ports(3)
+                first = min(first, 65_000)
+                ports = ["--faucet-port", str(faucet), "--gossip-port", str(gossip)]
+                ports += ["--dynamic-port-range", f"{first}-{first + 60}"]
+                self.supervisor.start("l1", [find_test_validator(), *common, *program, *ports, "--quiet"])
+        await self._until_healthy()
+
+    async def _until_healthy(self) -> None:
+        last = "its slots do not move"
+        with trio.move_on_after(START_SECONDS):
+            while True:
+                self.supervisor.check()
+                try:
+                    async with self.l1() as client:
+                        # A program deployed in slot 0 can be called from slot 1 on.
+                        if await client.get_slot("confirmed") >= 2:
+                            return
+                except L1Error as error:
+                    last = str(error)
+                await trio.sleep(0.2)
+        raise NetworkError(f"no L1 answered at {self.url} within {START_SECONDS:.0f} s: {last}")
+
+    async def set_up(self, validators: int) -> None:
+        """Money for everybody, the program initialised, validators registered, their set sealed."""
+        async with self.l1() as client:
+            await client.request_airdrop(self.payer.pubkey(), AIRDROP_LAMPORTS)
+            await self._initialize(client)
+            for index in range(validators):
+                await self._register(client, index)
+            authority = self._authority()
+            sealed = await l1_setup.advance_validator_set(client, self.payer, authority)
+            ours = {bytes(self.nodes[f"validator-{index}"].keypair.pubkey()) for index in range(validators)}
+            if {entry.authority for entry in sealed.validator_set.entries} != ours:
+                raise NetworkError(
+                    f"the program at {self.url} has validators that are not the demo's: give it an L1 of its own"
+                )
+
+    def _authority(self) -> Keypair:
+        if self.authority_path is None:
+            raise NetworkError(
+                f"the program at {self.url} needs its upgrade authority for the first set: pass --authority KEYPAIR"
+            )
+        return Keypair.from_bytes(bytes(json.loads(self.authority_path.read_text())))
+
+    async def _initialize(self, client: L1Client) -> None:
+        if self.authority_path is not None:
+            config = await l1_setup.ensure_initialized(client, self._authority(), self.payer)
+        else:
+            config = await client.check_cluster(LOCALNET_PROFILE)
+        if config.posted.epoch:
+            raise NetworkError(
+                f"the program at {self.url} has checkpoints up to epoch {config.posted.epoch} already, whose records only their sequencer has: "
+                "the demo needs a fresh one"
+            )
+
+    async def _register(self, client: L1Client, index: int) -> None:
+        name = f"validator-{index}"
+        authority, secret = Keypair(), SecretKey.generate()
+        self.bls[name] = secret
+        self.nodes[name] = Node(name, authority, [])
+        await l1_setup.register_validator(client, self.payer, authority, secret, VALIDATOR_STAKE_LAMPORTS)
+
+    async def deposit(self, beneficiary: Pubkey, lamports: int) -> None:
+        async with self.l1() as client:
+            await money.deposit(client, self.payer, lamports, beneficiary)
+
+    # -- L2
+
+    async def start_sequencer(self, environment: dict[str, str] | None = None) -> None:
+        if "sequencer" not in self.nodes:
+            port = free_ports(1)[0]
+            self.sequencer_url = f"http://127.0.0.1:{port}"
+            self._prepare("sequencer", Keypair(), {"port": port, "epoch_seconds": self.epoch_seconds})
+            async with self.l1() as client:
+                await client.request_airdrop(self.nodes["sequencer"].keypair.pubkey(), AIRDROP_LAMPORTS)
+        self.start("sequencer", environment)
+        with trio.move_on_after(START_SECONDS):
+            async with self.sequencer() as client:
+                while True:
+                    self.supervisor.check()
+                    try:
+                        await client.call("getVersion")
+                        return
+                    except SequencerError:
+                        await trio.sleep(0.2)
+        raise NetworkError(f"the sequencer did not answer within {START_SECONDS:.0f} s")
+
+    def prepare_validator(self, index: int) -> str:
+        name = f"validator-{index}"
+        keys = self.folder / "keys" / f"{name}.bls.json"
+        secret = self.bls[name]
+        write_bls_key(keys, secret.to_bytes(), secret.public_key)
+        self._prepare(name, self.nodes[name].keypair, {"sequencer": self.sequencer_url, "bls_keypair": str(keys)})
+        return name
+
+    def prepare_worker(self, index: int, module: list[str] | None = None) -> str:
+        """`module`: what to run in place of `pouw worker run`; it is given `--config`."""
+        name = f"worker-{index}"
+        settings = {"sequencer": self.sequencer_url, "stake_lamports": WORKER_STAKE_LAMPORTS}
+        self._prepare(name, Keypair(), settings, module)
+        return name
+
+    def _prepare(self, name: str, keypair: Keypair, settings: dict[str, Any], module: list[str] | None = None) -> None:
+        key = self.folder / "keys" / f"{name}.json"
+        write_keypair(key, keypair)
+        everything = {
+            "url": self.url,
+            "keypair": str(key),
+            "data_dir": str(self.folder / name),
+            "program_id": str(self.program_id),
+            **settings,
+        }
+        config = self.folder / f"{name}.toml"
+        # JSON's strings and numbers are TOML's.
+        config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in everything.items()))
+        command = module or ["-m", "cli.main", name.partition("-")[0], "run"]
+        self.nodes[name] = Node(name, keypair, [*command, "--config", str(config)])
+
+    def start(self, name: str, environment: dict[str, str] | None = None) -> Child:
+        node = self.nodes[name]
+        node.child = self.supervisor.start_python(name, *node.arguments, environment=environment)
+        return node.child
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Public key → name, for output."""
+        return {str(node.keypair.pubkey()): name for name, node in self.nodes.items()}
+
+    async def end(self) -> None:
+        await self.supervisor.end_all()
+
+
+def liar_module() -> list[str]:
+    return ["-m", "cli.demo_liar"]
