@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.keypair import Keypair
 
 from localnet.keys import read_keypair, write_keypair
@@ -102,12 +102,11 @@ def _read_genesis(folder: Path) -> Hash:
     try:
         manifest = json.loads(path.read_text())
         found = (manifest["format"], manifest["version"])
-        genesis_hash = Hash.from_string(manifest["genesis_hash"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise LedgerError(f"{path} is damaged ({error}); --reset makes a new ledger") from error
-    if found != (FORMAT, VERSION):
-        raise LedgerError(
-            f"{path} is of format {found[0]} version {found[1]}; this localnet reads {FORMAT} "
-            f"version {VERSION}; --reset makes a new ledger"
-        )
-    return genesis_hash
+        if found != (FORMAT, VERSION):
+            raise LedgerError(
+                f"{path} is of format {found[0]} version {found[1]}; this localnet reads {FORMAT} version {VERSION}; "
+                "--reset makes a new ledger"
+            )
+        return Hash.from_string(manifest["genesis_hash"])
+    except (json.JSONDecodeError, KeyError, TypeError, ParseHashError) as error:
+        raise LedgerError(f"{path} is damaged ({error!r}); --reset makes a new ledger") from error

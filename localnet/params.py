@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -124,7 +124,7 @@ def convert(raw: Any, wanted: Any) -> Any:
 def _parsed(text: str, parse: Callable[[str], T], length: int) -> T:
     try:
         return parse(text)
-    except ValueError:
+    except (ValueError, ParseHashError):
         raise invalid_params(f"Invalid param: {_why_not(text, length)}") from None
 
 

@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 from localnet import params
 from localnet.commitment import Commitment
 from localnet.encode import account_json
-from localnet.errors import internal_error, invalid_params
+from localnet.errors import RpcError, internal_error, invalid_params
 from localnet.history import LandedTransaction
 from localnet.methods_accounts import checked_encoding
 from localnet.methods_ledger import get_version
@@ -244,5 +244,5 @@ def _level(config: params.ContextConfig | None) -> Commitment:
 def _param(text: str, thing: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
-    except ValueError:
+    except RpcError:
         raise invalid_params(f"Invalid Request: Invalid {thing} provided") from None

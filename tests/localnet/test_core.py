@@ -1,0 +1,63 @@
+"""The pure parts: blockhash queue, undo log, base58, history."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solders.account import Account
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+
+from localnet.base58 import b58decode, b58encode
+from localnet.blockhash_queue import BlockhashQueue
+from localnet.undo import Unchanged, UndoLog
+
+ADDRESSES = [Pubkey.new_unique() for _ in range(3)]
+
+
+def test_a_hash_is_valid_from_its_block_for_150() -> None:
+    queue = BlockhashQueue(keep_blocks=32)
+    hashes = [Hash.new_unique() for _ in range(400)]
+    for height, one in enumerate(hashes):
+        queue.register(one, height)
+    assert not queue.is_valid(hashes[300], 299)
+    assert queue.is_valid(hashes[300], 300) and queue.is_valid(hashes[300], 450)
+    assert not queue.is_valid(hashes[300], 451)
+    assert queue.last_valid_block_height(hashes[300]) == 450
+    assert not queue.is_valid(Hash.new_unique(), 399)
+    # A finalized bank 32 behind still knows the oldest hash that it would accept.
+    assert queue.is_valid(hashes[399 - 32 - 150], 399 - 32)
+    assert queue.last_valid_block_height(hashes[399 - 32 - 151]) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from(range(3)), st.integers(0, 4)), max_size=4), max_size=12))
+def test_the_undo_log_gives_every_old_state(slots: list[list[tuple[int, int]]]) -> None:
+    """Against whole copies of the state, kept at the end of each slot; 0 lamports is an account that is not there."""
+    log = UndoLog()
+    state: dict[Pubkey, Account] = {}
+    ends: list[dict[Pubkey, Account]] = [{}]
+    for slot, writes in enumerate(slots, start=1):
+        for index, lamports in writes:
+            address = ADDRESSES[index]
+            log.record(slot, address, state.get(address))
+            if lamports:
+                state[address] = Account(lamports, b"", Pubkey.default())
+            else:
+                state.pop(address, None)
+        ends.append(dict(state))
+    for slot, expected in enumerate(ends):
+        for address in ADDRESSES:
+            version = log.version_at_end_of(slot, len(slots), address)
+            found = state.get(address) if isinstance(version, Unchanged) else version
+            assert found == expected.get(address)
+
+
+@given(st.binary(max_size=80))
+def test_base58_round_trip(data: bytes) -> None:
+    assert b58decode(b58encode(data)) == data
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_base58_is_the_one_of_public_keys(data: bytes) -> None:
+    assert b58encode(data) == str(Pubkey.from_bytes(data))
