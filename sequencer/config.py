@@ -1,0 +1,49 @@
+"""What a sequencer needs to know to run. Command line and TOML both end here; a wrong value is refused by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sequencer.epoch import MAX_BATCH_RECORDS
+
+BLOB_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class SequencerConfig(BaseModel):
+    """`url` is L1's JSON-RPC; `keypair` a Solana key file that pays for posts and finalizations and has no authority of any kind.
+
+    Seconds are monotonic time, slots are L1's. `max_records` leaves room in a batch for what a later attempt must add.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    keypair: Path
+    data_dir: Path
+    program_id: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8910, ge=0, le=65535)
+
+    epoch_seconds: float = Field(default=4.0, gt=0)
+    max_records: int = Field(default=2048, ge=1, le=MAX_BATCH_RECORDS)
+    attestation_grace_seconds: float = Field(default=1.5, ge=0)
+    verdict_grace_slots: int = Field(default=10, ge=0)
+    lease_slots: int = Field(default=150, ge=1)
+    refund_grace_slots: int = Field(default=300, ge=0)
+    poll_seconds: float = Field(default=0.4, gt=0)
+    tick_seconds: float = Field(default=0.2, gt=0)
+    l1_stale_seconds: float = Field(default=15.0, gt=0)
+
+    body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
+    body_deadline_seconds: float = Field(default=10.0, gt=0)
+    blob_limit_bytes: int = Field(default=BLOB_LIMIT_BYTES, ge=1, le=BLOB_LIMIT_BYTES)
+    blob_deadline_seconds: float = Field(default=120.0, gt=0)
+    batch_limit_calls: int = Field(default=32, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SequencerConfig:
+        if self.tick_seconds > self.epoch_seconds:
+            raise ValueError("tick_seconds must not exceed epoch_seconds: an epoch is closed on a tick")
+        return self

@@ -1,0 +1,126 @@
+"""What the sequencer needs of L1, as a protocol, and its one real implementation over the client of the settlement program.
+
+The seam exists so that a test can put a chain that forks, lags or lies in L1's place. Errors are those of settlement/errors.py.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+
+from sequencer.rows import EpochRow, SentRow
+from settlement import bls, instructions, pda
+from settlement.accounts import Checkpoint, Config, InboxEntryAccount, SetAccount
+from settlement.client import L1Client
+from settlement.rpc import Commitment
+from settlement.transactions import Confirmed, SignedTransaction
+from settlement.validator_set import bitmap_to_bytes
+
+POST_COMPUTE_UNITS = 1_400_000
+"""Solana's ceiling for one transaction; what a post really takes depends on the set and who is absent."""
+
+
+class L1Port(Protocol):
+    """Reads at a commitment, and the two transactions that the sequencer signs."""
+
+    async def genesis_hash(self) -> bytes: ...
+
+    async def slot(self, commitment: Commitment) -> int: ...
+
+    async def config(self, commitment: Commitment) -> Config: ...
+
+    async def validator_set(self, version: int) -> SetAccount | None: ...
+
+    async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None: ...
+
+    async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
+        """Entries start … end − 1 at `confirmed`; AccountMissing when one is not there."""
+        ...
+
+    async def sign_post(self, row: EpochRow) -> SentRow:
+        """A signed transaction that posts this certified epoch. Nothing is sent."""
+        ...
+
+    async def sign_finalize(self, epoch: int) -> SentRow: ...
+
+    async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
+        """Sends it until it is confirmed; TransactionExpired when it never will be, TransactionFailed when it was refused."""
+        ...
+
+    @property
+    def program_id(self) -> bytes: ...
+
+    @property
+    def treasury(self) -> bytes: ...
+
+
+class ClientPort:
+    """L1Port over an open L1Client; `payer` pays for posts and finalizations and has no authority of any kind."""
+
+    def __init__(self, client: L1Client, payer: Keypair) -> None:
+        self._client = client
+        self._payer = payer
+
+    @property
+    def program_id(self) -> bytes:
+        return bytes(self._client.program_id)
+
+    @property
+    def treasury(self) -> bytes:
+        return bytes(pda.treasury(self._client.program_id))
+
+    async def genesis_hash(self) -> bytes:
+        return await self._client.genesis_hash()
+
+    async def slot(self, commitment: Commitment) -> int:
+        return await self._client.get_slot(commitment)
+
+    async def config(self, commitment: Commitment) -> Config:
+        return await self._client.check_cluster(commitment=commitment)
+
+    async def validator_set(self, version: int) -> SetAccount | None:
+        return await self._client.fetch_validator_set(version, "confirmed")
+
+    async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None:
+        return await self._client.fetch_checkpoint(epoch, commitment)
+
+    async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
+        return await self._client.fetch_inbox_entries(start, end, "confirmed")
+
+    async def sign_post(self, row: EpochRow) -> SentRow:
+        if row.aggregate is None:
+            raise ValueError(f"epoch {row.epoch} has no certificate yet")
+        args = instructions.CheckpointArgs(
+            epoch=row.epoch,
+            attempt=row.attempt,
+            cut_slot=row.cut_slot,
+            expiry_slot=row.expiry_slot,
+            results_root=row.results_root,
+            state_root=row.state_root,
+            trace_root=row.trace_root,
+            data_root=row.data_root,
+            payable_total=row.payable_total,
+            inbox_cursor=row.inbox_cursor,
+            bitmap=bitmap_to_bytes(row.bitmap),
+            signature=row.aggregate,
+            hints=bls.hints(row.hash),
+        )
+        program, payer = self._client.program_id, self._payer.pubkey()
+        post = instructions.post_checkpoint(program, payer, row.set_version, row.first_deposit, args)
+        return await self._sign([post], POST_COMPUTE_UNITS)
+
+    async def sign_finalize(self, epoch: int) -> SentRow:
+        program, payer = self._client.program_id, self._payer.pubkey()
+        return await self._sign([instructions.finalize_checkpoint(program, payer, epoch)], None)
+
+    async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
+        signed = SignedTransaction(sent.raw, sent.signature, sent.last_valid_block_height)
+        return await self._client.confirm(signed, "confirmed", possibly_sent)
+
+    async def _sign(self, parts: list[Instruction], compute_unit_limit: int | None) -> SentRow:
+        signed = await self._client.sign(parts, self._payer, compute_unit_limit=compute_unit_limit)
+        return SentRow(
+            raw=signed.raw, signature=signed.signature, last_valid_block_height=signed.last_valid_block_height
+        )

@@ -1,0 +1,308 @@
+"""Methods for clients: submitting tasks, withdrawing, and looking at tasks, balances, epochs, receipts and the node itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from solders.hash import Hash
+
+from sequencer import crash, metrics, views
+from sequencer import database as db
+from sequencer import params as p
+from sequencer.batch import split
+from sequencer.chain import Position
+from sequencer.epoch import Head
+from sequencer.errors import Code, RpcError
+from sequencer.lifecycle import CheckpointStatus, Status
+from sequencer.methods import Method, Read, Recorded
+from sequencer.node import Node
+from sequencer.rows import EpochRow, GroupKind, SpecRow, TaskRow, WorkerRow
+from settlement import merkle, messages, records
+from settlement import spec as specs
+from settlement.ledger import Account, account_key
+from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, TaskSubmission
+from settlement.signing import Authorisation, node_id
+
+MAX_SPEC_BYTES = 64 * 1024
+MIN_DEADLINE_SLOTS = 100
+"""A task must at least be leased, trained and revealed in time; less than this at submission cannot work out."""
+
+
+def _submission(node: Node, client: bytes, params: p.SubmitTask) -> Record:
+    try:
+        spec_hash = specs.spec_hash(params.spec)
+        spec = specs.parse(params.spec)
+    except (specs.UnsupportedKind, specs.UnsupportedMode) as error:
+        raise RpcError(Code.UNSUPPORTED_MODE, str(error), {"key": error.key}) from None
+    except specs.SpecError as error:
+        raise RpcError(Code.INVALID_SPEC, str(error), {"key": error.key}) from None
+    task_id = messages.task_id(node.domain, client, params.nonce, spec_hash)
+    payload = TaskSubmission(
+        nonce=params.nonce,
+        fee_lamports=params.fee_lamports,
+        deadline_slot=params.deadline_slot,
+        spec_hash=spec_hash,
+        kind=Kind[spec.kind.upper()],
+        mode=Mode[spec.mode.upper()],
+    )
+    return Record(Op.TASK_SUBMISSION, 0, node_id(client), task_id, payload)
+
+
+def submit_task(
+    node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.SubmitTask
+) -> dict[str, Any]:
+    payload = record.payload
+    assert isinstance(payload, TaskSubmission)
+    spec = specs.parse(params.spec)
+    spec_json = msgspec.json.encode(params.spec)
+    if len(spec_json) > MAX_SPEC_BYTES:
+        raise RpcError(Code.INVALID_SPEC, f"the spec has {len(spec_json)} bytes, at most {MAX_SPEC_BYTES} are allowed")
+    if params.deadline_slot < node.slot + MIN_DEADLINE_SLOTS:
+        lowest = node.slot + MIN_DEADLINE_SLOTS
+        raise RpcError(Code.DEADLINE, f"deadlineSlot must be at least {lowest}", {"lowest": lowest})
+    need_room(node)
+    raw = records.encode(record)
+    node.append(tx, GroupKind.SUBMISSION, record.task, [(raw, authorisation.encode())], authorisation.expiry_slot)
+    missing = node.blobs.missing([bytes.fromhex(spec.dataset_info.sha256)])
+    if missing:
+        raise RpcError(Code.BLOB_MISSING, "upload the dataset first", {"missing": missing})
+    meta = node.chain.meta(tx)
+    node.chain.set_meta(tx, msgspec.structs.replace(meta, next_order=meta.next_order + 1))
+    tx.put(db.SPECS, payload.spec_hash, SpecRow(spec_json=spec_json))
+    row = TaskRow(
+        task_id=record.task,
+        order=meta.next_order,
+        client=authorisation.public_key,
+        spec_hash=payload.spec_hash,
+        fee_lamports=payload.fee_lamports,
+        deadline_slot=payload.deadline_slot,
+        kind=payload.kind,
+        mode=payload.mode,
+        needs_gpu=spec.performance_requirements.gpu,
+    )
+    node.tasks.put(tx, row)
+    tx.after(metrics.TASKS_SUBMITTED.inc)
+    return {"taskId": record.task.hex(), "status": row.status.value}
+
+
+def need_room(node: Node) -> None:
+    """RATE_LIMITED while the open batch is full: validators must first attest the one before it."""
+    if node.chain.open.records >= node.config.max_records:
+        raise RpcError(Code.RATE_LIMITED, f"epoch {node.chain.open.epoch} is full; try again once the one before it is posted")
+
+
+def _withdrawal(node: Node, owner: bytes, params: p.Withdraw) -> Record:
+    payload = EconomicEvent(Event.WITHDRAWAL, nonce=params.nonce, lamports=params.lamports)
+    return Record(Op.ECONOMIC_EVENT, 0, node_id(owner), bytes(32), payload)
+
+
+def withdraw(
+    node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.Withdraw
+) -> dict[str, Any]:
+    need_room(node)
+    pair = (records.encode(record), authorisation.encode())
+    node.append(tx, GroupKind.WITHDRAWAL, bytes(32), [pair], authorisation.expiry_slot)
+    account = tx.read(node.chain.position_cell).open.state.account(record.node)
+    assert account is not None
+    return {"publicKey": params.auth.public_key, "payableLamports": account.payable}
+
+
+def find_task(node: Node, task_id: str) -> TaskRow:
+    row = node.tasks.committed(bytes.fromhex(task_id))
+    if row is None:
+        raise RpcError(Code.UNKNOWN_TASK, f"there is no task {task_id}")
+    return row
+
+
+def get_task(node: Node, params: p.OfTask) -> dict[str, Any]:
+    return views.task(node, find_task(node, params.task_id))
+
+
+def get_tasks(node: Node, params: p.GetTasks) -> list[dict[str, Any]]:
+    """Newest first; `before` is the id of the last task of the page before."""
+    before = find_task(node, params.before).order if params.before else None
+    client = p.public_key(params.client) if params.client else None
+    worker = p.public_key(params.worker) if params.worker else None
+    found = []
+    for row in reversed(node.tasks):
+        if before is not None and row.order >= before:
+            continue
+        if params.status and row.status.value != params.status or client and row.client != client:
+            continue
+        if worker and row.worker != worker:
+            continue
+        found.append(views.task(node, row))
+        if len(found) == params.limit:
+            break
+    return found
+
+
+def get_task_result(node: Node, params: p.OfTask) -> dict[str, Any]:
+    row = find_task(node, params.task_id)
+    result = node.result_of(node.database, row)
+    if result is None:
+        raise RpcError(Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no result is revealed")
+    shown = {
+        "taskId": params.task_id,
+        "worker": views.base58(result.worker),
+        "resultHash": result.result_hash.hex(),
+        "modelSha256": result.model_sha256.hex(),
+        "metrics": msgspec.json.decode(result.metrics_json),
+        "verdicts": [views.verdict(verdict) for verdict in node.verdicts_on(node.database, row)],
+    }
+    return shown if row.epoch is None else {**shown, "epoch": row.epoch}
+
+
+def get_receipt(node: Node, params: p.OfTask) -> dict[str, Any]:
+    row = find_task(node, params.task_id)
+    epoch = node.database.get(db.EPOCHS, db.u64be(row.epoch)) if row.epoch and row.status is Status.PAID else None
+    if epoch is None or epoch.status not in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED):
+        raise RpcError(Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no checkpoint with its payment is on L1 yet")
+    leaves, _ = split(node.blobs.read(epoch.data_sha256, 2**24), epoch.records)
+    index = next((i for i, raw in enumerate(leaves) if _pays(raw, row.task_id)), None)
+    if index is None:
+        raise RuntimeError(f"epoch {epoch.epoch} does not hold the payment of task {params.task_id}")
+    return {
+        "record": leaves[index].hex(),
+        "index": index,
+        "count": len(leaves),
+        "siblings": [sibling.hex() for sibling in merkle.proof(leaves, index)],
+        "checkpoint": views.message(epoch),
+    }
+
+
+def _pays(raw: bytes, task_id: bytes) -> bool:
+    if raw[1] != Op.ECONOMIC_EVENT:
+        return False
+    record = records.decode(raw)
+    return record.task == task_id and isinstance(record.payload, EconomicEvent) and record.payload.event is Event.PAYMENT
+
+
+def get_balance(node: Node, params: p.GetBalance) -> dict[str, Any]:
+    position = node.chain.position
+    if params.commitment == "processed":
+        state, epoch = position.open.state, position.open.epoch
+    else:
+        config = node.view.config if params.commitment == "confirmed" else node.view.finalized_config
+        head = _head_at(position, config.finalized.epoch if config else 0)
+        state, epoch = head.state, head.epoch
+    key = p.public_key(params.public_key)
+    account: Account | None = state.account(node_id(key))
+    if account is None:
+        raise RpcError(Code.UNKNOWN_ACCOUNT, f"{params.public_key} has no account in this state; a deposit on L1 makes one")
+    shown: dict[str, Any] = {
+        "balanceLamports": account.balance,
+        "lockedFeesLamports": account.locked_fees,
+        "lockedStakeLamports": account.locked_stake,
+        "payableLamports": account.payable,
+        "nonce": account.nonce,
+        "stateRoot": state.root.hex(),
+        "epoch": epoch,
+    }
+    if params.with_proof:
+        value, siblings = state.proof(account_key(node_id(key)))
+        shown["proof"] = {"value": value.hex(), "siblings": [sibling.hex() for sibling in siblings]}
+    return shown
+
+
+def _head_at(position: Position, epoch: int) -> Head:
+    """The newest head up to `epoch` that is kept: the last final one, or one of those posted after it."""
+    heads = [flight.head for flight in position.posted if flight.head.epoch <= epoch]
+    return heads[-1] if heads else position.finalized
+
+
+def get_epoch_info(node: Node, params: p.Nothing) -> dict[str, Any]:
+    position = node.chain.position
+    attempt = node.database.get(db.ATTEMPTS, db.u64be(position.open.epoch))
+    return {
+        "epoch": position.open.epoch,
+        "attempt": attempt.attempt + 1 if attempt else 0,
+        "slot": node.slot,
+        "records": position.open.records,
+        "postedEpoch": position.posted_head.epoch,
+        "finalizedEpoch": position.finalized.epoch,
+        "secondsOpen": 0.0 if node.open_since is None else node.now() - node.open_since,
+    }
+
+
+def find_epoch(node: Node, epoch: int) -> EpochRow:
+    row = node.database.get(db.EPOCHS, db.u64be(epoch)) if epoch < 2**64 else None
+    if row is None:
+        raise RpcError(Code.NOT_FOUND, f"epoch {epoch} is not cut yet; the open one is {node.chain.open.epoch}")
+    return row
+
+
+def get_checkpoint(node: Node, params: p.GetCheckpoint) -> dict[str, Any]:
+    return views.checkpoint(node, find_epoch(node, params.epoch))
+
+
+def get_validators(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
+    return [
+        {
+            "setIndex": index,
+            "authority": views.base58(entry.authority),
+            "blsPublicKey": entry.bls_uncompressed.hex(),
+            "stakeLamports": entry.stake_lamports,
+            "lastSeenSlot": node.last_seen_slots.get(entry.authority, 0),
+        }
+        for index, entry in enumerate(node.chain.open.context.validator_set.entries)
+    ]
+
+
+def get_workers(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
+    paid = Counter(row.worker for row in node.tasks if row.status is Status.PAID)
+    rejected = Counter(rejection.worker for row in node.tasks for rejection in row.rejections)
+    return [_worker(node, row, paid[row.public_key], rejected[row.public_key]) for _, row in node.database.scan(db.WORKERS)]
+
+
+def _worker(node: Node, worker: WorkerRow, paid: int, rejected: int) -> dict[str, Any]:
+    account = node.state.account(node_id(worker.public_key))
+    shown: dict[str, Any] = {
+        "publicKey": views.base58(worker.public_key),
+        "lockedStakeLamports": account.locked_stake if account else 0,
+        "environment": msgspec.json.decode(worker.environment_json),
+        "tasksPaid": paid,
+        "tasksRejected": rejected,
+    }
+    held = node.tasks.holders.get(worker.public_key)
+    row = node.tasks.committed(held) if held else None
+    if row and row.lease:
+        shown["lease"] = {"taskId": row.task_id.hex(), "leaseId": row.lease.lease_id, "expirySlot": row.lease.expiry_slot}
+    return shown
+
+
+def get_health(node: Node, params: p.Nothing) -> str:
+    lag = node.lag()
+    if lag:
+        raise RpcError(Code.NODE_UNHEALTHY, lag)
+    return "ok"
+
+
+def get_version(node: Node, params: p.Nothing) -> dict[str, Any]:
+    return {
+        "pouw": version("pouw"),
+        "protocol": 1,
+        "genesisHash": str(Hash.from_bytes(node.domain.genesis)),
+        "programId": views.base58(node.domain.program),
+        "l1Url": node.l1_url,
+    }
+
+
+METHODS: dict[str, Method] = {
+    "submitTask": Recorded(p.SubmitTask, _submission, submit_task, lambda node: crash.point("task_acknowledged")),
+    "withdraw": Recorded(p.Withdraw, _withdrawal, withdraw),
+    "getTask": Read(p.OfTask, get_task),
+    "getTasks": Read(p.GetTasks, get_tasks),
+    "getTaskResult": Read(p.OfTask, get_task_result),
+    "getReceipt": Read(p.OfTask, get_receipt),
+    "getBalance": Read(p.GetBalance, get_balance),
+    "getEpochInfo": Read(p.Nothing, get_epoch_info),
+    "getCheckpoint": Read(p.GetCheckpoint, get_checkpoint),
+    "getValidators": Read(p.Nothing, get_validators),
+    "getWorkers": Read(p.Nothing, get_workers),
+    "getHealth": Read(p.Nothing, get_health),
+    "getVersion": Read(p.Nothing, get_version),
+}

@@ -1,0 +1,223 @@
+"""Methods for validators: what is to be checked, their verdicts, the proposal and their attestations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sequencer import database as db
+from sequencer import params as p
+from sequencer import verification, views
+from sequencer.attestation import bitmap_of
+from sequencer.errors import Code, RpcError
+from sequencer.lifecycle import CheckpointStatus, Status
+from sequencer.methods import Method, Read, Recorded, Signed
+from sequencer.methods_client import find_epoch
+from sequencer.node import Node
+from sequencer.rows import AttestationRow, EpochRow, ResultRow, TaskRow, VerdictRow
+from settlement import bls, messages, records
+from settlement.records import ConsensusVote, Op, Reason, Record, Verdict
+from settlement.signing import Authorisation, node_id
+from settlement.validator_set import SetEntry, ValidatorSet
+
+
+def get_duties(node: Node, params: p.GetDuties) -> dict[str, Any]:
+    """The undecided results with what the validator has to know of them, and the epoch that waits for its attestation."""
+    authority = p.public_key(params.validator)
+    validators = node.chain.open.context.validator_set
+    index = validators.index_of(authority)
+    if index is None:
+        raise RpcError(Code.NOT_A_VALIDATOR, f"{params.validator} is not in the pinned set, version {validators.version}")
+    rows = [row for task_id in node.tasks.revealed if (row := node.tasks.committed(task_id)) is not None]
+    duties = [duty for row in sorted(rows, key=lambda row: row.order) if (duty := _duty(node, row, authority)) is not None]
+    return {
+        "setVersion": validators.version,
+        "setIndex": index,
+        "results": duties,
+        "proposal": _proposal_for(node, authority),
+    }
+
+
+def _duty(node: Node, row: TaskRow, authority: bytes) -> dict[str, Any] | None:
+    result = node.result_of(node.database, row)
+    if result is None:
+        return None
+    batch = node.chain.open
+    verdicts = verification.valid(node.verdicts_on(node.database, row), batch.context.validator_set, batch.base_slot)
+    disputed = verification.disputed_intervals(verdicts)
+    own = next((verdict for verdict in verdicts if verdict.authority == authority), None)
+    return {
+        "taskId": row.task_id.hex(),
+        "client": views.base58(row.client),
+        "spec": views.spec(node, row.spec_hash),
+        "specHash": row.spec_hash.hex(),
+        "worker": views.base58(result.worker),
+        "leaseId": result.lease_id,
+        "commitment": result.commitment.hex(),
+        "salt": result.salt.hex(),
+        "resultHash": result.result_hash.hex(),
+        "workRoot": result.work_root.hex(),
+        "entriesSha256": result.entries_sha256.hex(),
+        "modelSha256": result.model_sha256.hex(),
+        "metrics": msgspec.json.decode(result.metrics_json),
+        "environment": msgspec.json.decode(result.environment_json),
+        "disputedIntervals": sorted(disputed),
+        "verdictGiven": own is not None and verification.covers(own, disputed),
+    }
+
+
+def _proposal_for(node: Node, authority: bytes) -> dict[str, Any] | None:
+    current = node.chain.position.current
+    if current is None or current.row.status is not CheckpointStatus.ATTESTING:
+        return None
+    row = current.row
+    index = set_of(node, row).index_of(authority)
+    if index is None or node.database.get(db.ATTESTATIONS, attestation_key(row, index)) is not None:
+        return None
+    return {"epoch": row.epoch, "attempt": row.attempt}
+
+
+def set_of(node: Node, row: EpochRow) -> ValidatorSet:
+    """The validator set that an epoch was cut for."""
+    stored = node.database.get(db.SETS, db.u64be(row.set_version))
+    if stored is None:
+        raise RuntimeError(f"validator set {row.set_version} of epoch {row.epoch} is not there")
+    return ValidatorSet(stored.version, tuple(SetEntry.decode(entry) for entry in stored.entries))
+
+
+def attestation_key(row: EpochRow, set_index: int) -> bytes:
+    return db.u64be(row.epoch) + row.attempt.to_bytes(4, "big") + set_index.to_bytes(2, "big")
+
+
+def attestations(node: Node, reader: db.Reader, row: EpochRow) -> dict[int, bytes]:
+    """The verified signatures on an epoch's attempt, by set index."""
+    prefix = db.u64be(row.epoch) + row.attempt.to_bytes(4, "big")
+    return {int.from_bytes(key[12:], "big"): found.signature for key, found in reader.scan(db.ATTESTATIONS, prefix)}
+
+
+def _vote(node: Node, authority: bytes, params: p.SubmitVerdict) -> Record:
+    payload = ConsensusVote(
+        set_index=params.set_index,
+        verdict=Verdict[params.verdict.upper()],
+        reason=Reason[params.reason.upper()],
+        result_hash=bytes.fromhex(params.result_hash),
+        replayed=params.replayed,
+        intervals=params.intervals,
+        accuracy_ppm=params.accuracy_ppm,
+    )
+    return Record(Op.CONSENSUS_VOTE, 0, node_id(authority), bytes.fromhex(params.task_id), payload)
+
+
+def submit_verdict(
+    node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.SubmitVerdict
+) -> dict[str, Any]:
+    """Keeps the verdict, in place of an earlier one of this validator, and decides the result if that settles it."""
+    authority = authorisation.public_key
+    entry = _entry(node.chain.open.context.validator_set, authority, params.set_index)
+    row = node.tasks.get(tx, record.task)
+    if row is None:
+        raise RpcError(Code.UNKNOWN_TASK, f"there is no task {params.task_id}")
+    result = node.result_of(tx, row)
+    if row.status is not Status.REVEALED or result is None or result.result_hash.hex() != params.result_hash:
+        raise RpcError(Code.ALREADY_DECIDED, f"task {params.task_id} is {row.status.value}: this result is not up for verdicts")
+    _check_counts(result, params)
+    signature = bytes.fromhex(params.sample_signature)
+    digest = messages.sample_digest(row.task_id, result.commitment)
+    if not bls.verify(entry.bls_uncompressed, digest, signature):
+        raise RpcError(
+            Code.BAD_SIGNATURE, f"sampleSignature is not validator {params.set_index}'s over {digest.hex()}", {"digest": digest.hex()}
+        )
+    verdict = VerdictRow(
+        authority=authority,
+        set_index=params.set_index,
+        verdict=Verdict[params.verdict.upper()],
+        reason=Reason[params.reason.upper()],
+        replayed=params.replayed,
+        intervals=params.intervals,
+        accuracy_ppm=params.accuracy_ppm,
+        checked=sorted(params.checked_intervals),
+        disputed=params.disputed_interval,
+        record=records.encode(record),
+        authorisation=authorisation.encode(),
+        sample_signature=signature,
+        expiry_slot=authorisation.expiry_slot,
+        given_slot=node.slot,
+    )
+    tx.put(db.VERDICTS, row.task_id + result.commitment + authority, verdict)
+    node.last_seen_slots[authority] = node.slot
+    node.decide(tx, row.task_id)
+    decided = node.tasks.get(tx, row.task_id)
+    assert decided is not None
+    return {"status": decided.status.value}
+
+
+def _entry(validators: ValidatorSet, authority: bytes, set_index: int) -> SetEntry:
+    if validators.index_of(authority) != set_index:
+        raise RpcError(
+            Code.NOT_A_VALIDATOR,
+            f"{views.base58(authority)} is not validator {set_index} of the pinned set, version {validators.version}",
+            {"setVersion": validators.version},
+        )
+    return validators.entries[set_index]
+
+
+def _check_counts(result: ResultRow, params: p.SubmitVerdict) -> None:
+    checked = set(params.checked_intervals)
+    wrong = None
+    if params.intervals != result.intervals and (params.verdict != "abstain" or params.intervals):
+        wrong = f"intervals must be {result.intervals}"
+    elif len(checked) != len(params.checked_intervals) or any(i >= result.intervals for i in checked):
+        wrong = f"checkedIntervals must be different numbers below {result.intervals}"
+    elif len(checked) != params.replayed:
+        wrong = f"replayed is {params.replayed}, checkedIntervals has {len(checked)}"
+    elif params.disputed_interval is not None and (params.verdict != "reject" or params.disputed_interval not in checked):
+        wrong = "disputedInterval goes with a rejecting verdict and must be among checkedIntervals"
+    elif (params.verdict == "accept") != (params.reason == "none"):
+        wrong = "reason is none for accept and something else otherwise"
+    elif params.verdict == "accept" and not checked:
+        wrong = "an accepting verdict replays at least one interval"
+    if wrong:
+        raise RpcError(Code.INVALID_PARAMS, wrong)
+
+
+def get_proposal(node: Node, params: p.GetProposal) -> dict[str, Any]:
+    row = find_epoch(node, params.epoch)
+    if params.attempt is not None and params.attempt != row.attempt:
+        raise RpcError(Code.WRONG_PROPOSAL, f"epoch {row.epoch} is at attempt {row.attempt}", {"attempt": row.attempt})
+    return views.checkpoint(node, row)
+
+
+def submit_attestation(
+    node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation
+) -> dict[str, Any]:
+    """Keeps a verified BLS signature on the epoch in flight. The caller must be the authority of that index."""
+    current = node.chain.position.current
+    row = current.row if current else None
+    if row is None or (row.epoch, row.attempt, row.hash.hex()) != (params.epoch, params.attempt, params.hash):
+        shown = {"epoch": row.epoch, "attempt": row.attempt, "hash": row.hash.hex()} if row else {}
+        raise RpcError(Code.WRONG_PROPOSAL, "this is not the proposal in flight", shown)
+    validators = set_of(node, row)
+    entry = _entry(validators, caller, params.set_index)
+    signature = bytes.fromhex(params.signature)
+    if not bls.verify(entry.bls_uncompressed, row.hash, signature):
+        raise RpcError(
+            Code.BAD_SIGNATURE, f"it is not validator {params.set_index}'s over {params.hash}", {"digest": params.hash}
+        )
+    if row.status is CheckpointStatus.ATTESTING:
+        tx.put(db.ATTESTATIONS, attestation_key(row, params.set_index), AttestationRow(signature=signature))
+    node.last_seen_slots[caller] = node.slot
+    signers = bitmap_of(attestations(node, tx, row))
+    return {
+        "signers": signers.bit_count(),
+        "stakeLamports": validators.stake_of(signers),
+        "quorum": validators.is_quorum(signers),
+    }
+
+
+METHODS: dict[str, Method] = {
+    "getDuties": Read(p.GetDuties, get_duties),
+    "submitVerdict": Recorded(p.SubmitVerdict, _vote, submit_verdict, repeats=True),
+    "getProposal": Read(p.GetProposal, get_proposal),
+    "submitAttestation": Signed(p.SubmitAttestation, submit_attestation, lambda node: node.wake()),
+}
