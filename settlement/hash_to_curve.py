@@ -91,7 +91,9 @@ def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
     """``length`` uniform bytes by SHA-256 (RFC 9380, 5.3.1). Raises ValueError beyond its bounds."""
     blocks = -(-length // 32)
     if blocks > 255 or len(dst) > 255:
-        raise ValueError(f"expand_message_xmd gives at most 8160 bytes under a tag of at most 255, not {length} and {len(dst)}")
+        raise ValueError(
+            f"expand_message_xmd gives at most 8160 bytes under a tag of at most 255, not {length} and {len(dst)}"
+        )
     dst_prime = dst + bytes([len(dst)])
     first = sha256(bytes(64) + message + length.to_bytes(2, "big") + b"\0" + dst_prime).digest()
     out = [sha256(first + b"\1" + dst_prime).digest()]
@@ -225,10 +227,8 @@ def hints(message: bytes, dst: bytes = DST) -> bytes:
     for u in hash_to_field(message, dst):
         _, y, second = _map(u)
         v = _mul(_Z, _mul(u, u))
-        if v == (0, 0):  # RFC 9380's exceptional case x = B/(Z·A) is the first candidate at this W
-            w = _mul(_neg(_Z), _inverse(_add((1, 0), _Z)))
-        else:
-            w = _add(_mul(v, v), v)
+        # RFC 9380's exceptional case x = B/(Z·A), for u = 0, is the first candidate at W = -Z/(1 + Z).
+        w = _add(_mul(v, v), v) if v != (0, 0) else _mul(_neg(_Z), _inverse(_add((1, 0), _Z)))
         d = _add(v, (1, 0)) if second else w
         m = _sub(_scale(_add(w, (1, 0)), 253), _scale(d, 360))
         denominator = _mul(denominator, _mul(d, m))

@@ -66,8 +66,9 @@ def exceptional() -> dict[str, str]:
 def products() -> list[dict[str, str]]:
     """Products of the base field: its ends, limbs at the ends of their range, and hashed numbers."""
     p = hash_to_curve.P
-    ends = [0, 1, 2, p - 1, p - 2, p // 2, p // 2 + 1, 2**380, sum(2**29 << 30 * k for k in range(12)), sum(2**29 - 1 << 30 * k for k in range(13)) % p]
-    hashed = [int.from_bytes(sha256(b"%d" % k).digest() + sha256(b"'%d" % k).digest()[:16], "big") % p for k in range(20)]
+    lowest, highest = (sum(limb << 30 * k for k in range(12)) for limb in (2**29, 2**29 - 1))
+    ends = [0, 1, 2, p - 1, p - 2, p // 2, p // 2 + 1, 2**380, lowest, highest]
+    hashed = [int.from_bytes(sha256(b"%d" % k).digest() * 2, "big") % p for k in range(20)]
     pairs = [(a, b) for a in ends for b in ends] + list(zip(hashed[::2], hashed[1::2], strict=True))
     return [{"a": number(a), "b": number(b), "ab": number(a * b % p)} for a, b in pairs]
 
