@@ -77,14 +77,15 @@ class Sgd(_Strict, frozen=True, tag_field="type", tag="sgd"):
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 
-class MaxEpochs(_Strict, frozen=True, tag_field="type", tag="max_epochs"):
+class MaxEpochs(_Strict, frozen=True):
+    type: Literal["max_epochs"]
     max_epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
 class DatasetInfo(_Strict, frozen=True):
     """The dataset blob (safetensors with x_train, y_train, x_test, y_test) by its sha256, and its rows, train and test together."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     batch_size: Annotated[int, msgspec.Meta(ge=1)]
     size: Annotated[int, msgspec.Meta(ge=1, le=2**26)]
 

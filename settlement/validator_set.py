@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from settlement import bls
 from settlement.signing import Domain
 from settlement.tags import U64_MAX, H, fixed, u32le, u64le
 
@@ -17,7 +18,7 @@ MAX_VALIDATORS = 256
 BITMAP_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetEntry:
     """One validator: authority (ed25519, 32 bytes), BLS key in G1 (affine x ‖ y, big-endian, 96 bytes), stake in lamports."""
 
@@ -29,6 +30,11 @@ class SetEntry:
         fixed("authority", self.authority, 32)
         fixed("uncompressed BLS key", self.bls_uncompressed, 96)
         u64le(self.stake_lamports)
+
+    @cached_property
+    def bls_public_key(self) -> bytes:
+        """The key compressed, 48 bytes. bls.BlsError when the 96 bytes are no canonical point of G1's subgroup."""
+        return bls.compressed_public_key(self.bls_uncompressed)
 
     def encode(self) -> bytes:
         """136 bytes, as hashed and as the L1 account holds them."""

@@ -3,7 +3,7 @@ VERIFICATION_PROOF."""
 
 from __future__ import annotations
 
-from settlement import messages, records, signing
+from settlement import bls, messages, records, signing
 from settlement.ledger.rejection import LedgerRejection, Rejection
 from settlement.ledger.state import State
 from settlement.ledger.transition import Context, validator_at
@@ -43,10 +43,12 @@ def check_sample_signature(state: State, record: Record, context: Context) -> No
     task = state.task(record.task)
     if task is None:
         raise LedgerRejection(Rejection.UNKNOWN_TASK, f"there is no task {record.task.hex()}")
-    from settlement import bls
-
     digest = messages.sample_digest(record.task, task.commitment)
-    if not bls.verify(entry.bls_uncompressed, digest, proof.sample_signature):
+    try:
+        signed = bls.verify(entry.bls_public_key, digest, proof.sample_signature)
+    except bls.BlsError as error:
+        raise LedgerRejection(Rejection.BAD_SAMPLE_SIGNATURE, str(error)) from error
+    if not signed:
         raise LedgerRejection(
             Rejection.BAD_SAMPLE_SIGNATURE, f"it is not validator {proof.set_index}'s over the digest {digest.hex()}"
         )
