@@ -19,8 +19,12 @@ def register(app: typer.Typer) -> None:
 
 @keys_app.command("new")
 def new(
-    outfile: Annotated[Path | None, typer.Option("--outfile", "-o", help="The ed25519 key file to write, as solana-keygen's.")] = None,
-    bls_outfile: Annotated[Path | None, typer.Option("--bls-outfile", help="The validator's BLS key file to write.")] = None,
+    outfile: Annotated[
+        Path | None, typer.Option("--outfile", "-o", help="The ed25519 key file to write, as solana-keygen's.")
+    ] = None,
+    bls_outfile: Annotated[
+        Path | None, typer.Option("--bls-outfile", help="The validator's BLS key file to write.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an ed25519 key, a BLS key, or both (mode 0600; nothing is overwritten)."""
@@ -44,8 +48,8 @@ def new(
         from settlement.keys import write_bls_key
 
         secret = SecretKey.generate()
-        write_bls_key(bls_outfile, bytes(secret), bytes(secret.public_key))
-        shown |= {"bls_public_key": bytes(secret.public_key).hex(), "bls_keypair": str(bls_outfile)}
+        write_bls_key(bls_outfile, secret.to_bytes(), secret.public_key)
+        shown |= {"bls_public_key": secret.public_key.hex(), "bls_keypair": str(bls_outfile)}
     emit(shown, as_json)
 
 
@@ -69,5 +73,5 @@ def show(
         from settlement.bls import SecretKey
 
         secret = SecretKey.from_bytes(read_bls_secret(bls_keypair, warn))
-        shown |= {"bls_public_key": bytes(secret.public_key).hex(), "bls_keypair": str(bls_keypair)}
+        shown |= {"bls_public_key": secret.public_key.hex(), "bls_keypair": str(bls_keypair)}
     emit(shown, as_json)

@@ -36,7 +36,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -62,7 +64,14 @@ def main() -> None:
 def describe(error: BaseException) -> str:
     """The message of an error that was meant for people; the type's name before it for all others."""
     message = str(error)
-    if type(error).__module__.partition(".")[0] in ("settlement", "sequencer", "worker", "validator", "localnet", "cli"):
+    if type(error).__module__.partition(".")[0] in (
+        "settlement",
+        "sequencer",
+        "worker",
+        "validator",
+        "localnet",
+        "cli",
+    ):
         return message or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

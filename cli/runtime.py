@@ -20,6 +20,10 @@ class ConfigError(ValueError):
     """A configuration file or value that cannot be used; the message names it."""
 
 
+class CommandError(Exception):
+    """Why a command could not do what it was asked for."""
+
+
 def run(command: Callable[[], Awaitable[T]]) -> T:
     return trio.run(command)
 

@@ -67,10 +67,16 @@ def keypair(flag: Path | None) -> Keypair:
     return read_keypair(keypair_path(flag), warn)
 
 
+def program_text(flag: str | None) -> str | None:
+    """The program id that was asked for, checked; None where the committed build's is meant."""
+    given = flag or os.environ.get("POUW_PROGRAM_ID")
+    return str(public_key(given, "--program-id")) if given else None
+
+
 def program_id(flag: str | None) -> Pubkey:
     from settlement import idl
 
-    given = flag or os.environ.get("POUW_PROGRAM_ID")
+    given = program_text(flag)
     return public_key(given, "--program-id") if given else idl.committed().address
 
 

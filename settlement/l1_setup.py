@@ -21,9 +21,10 @@ from settlement.accounts import (
     RegistrySlot,
     SetAccount,
 )
-from settlement.bls import SecretKey, hints
+from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.client import L1Client
 from settlement.errors import AccountInvalid, AccountMissing, NotInitialized, ProgramError
+from settlement.hash_to_curve import hints
 from settlement.messages import proof_of_possession_digest
 from settlement.validator_set import SetEntry
 
@@ -71,14 +72,14 @@ async def register_validator(
     """
     slot = (await client.fetch_registry()).slot_of(authority.pubkey())
     if slot is None:
-        key = bytes(secret.public_key)
+        key = secret.public_key
         digest = proof_of_possession_digest(await client.domain(), bytes(authority.pubkey()), key)
         instruction = instructions.register_validator(
             client.program_id,
             payer.pubkey(),
             authority.pubkey(),
             key,
-            bytes(secret.sign(digest)),
+            secret.sign(digest),
             hints(digest),
             stake_lamports,
         )
@@ -87,7 +88,7 @@ async def register_validator(
     address = str(pda.registry(client.program_id))
     if slot is None:
         raise AccountMissing(address, f"slot of {authority.pubkey()}")
-    if slot.bls_public_key != secret.public_key.uncompressed():
+    if slot.bls_public_key != uncompressed_public_key(secret.public_key):
         raise AccountInvalid(address, f"{authority.pubkey()} is registered with another BLS key")
     return slot
 

@@ -1,0 +1,152 @@
+"""`pouw localnet` and `pouw sequencer|worker|validator run`: the processes that stay."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from cli import settings
+from cli.runtime import ConfigError, read_toml, serve
+from cli.settings import KeypairOption, ProgramOption, SequencerOption, UrlOption
+
+sequencer_app = typer.Typer(help="The L2 node.", no_args_is_help=True)
+worker_app = typer.Typer(help="Executes tasks.", no_args_is_help=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A TOML file of settings; flags go before it.")
+]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where the process keeps its state.")]
+
+T = TypeVar("T")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(sequencer_app, name="sequencer")
+    app.add_typer(worker_app, name="worker")
+    app.command(
+        "localnet",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        help="An embedded L1 for development; flags as solana-test-validator's (`pouw localnet --help`).",
+    )(localnet)
+
+
+def localnet(context: typer.Context) -> None:
+    import trio
+
+    from localnet.__main__ import parser, run
+
+    flags = parser()
+    flags.prog = "pouw localnet"
+    arguments = flags.parse_args(context.args)
+    logging.basicConfig(level=logging.ERROR if arguments.quiet else logging.WARNING, stream=sys.stderr)
+    trio.run(run, arguments)
+
+
+@sequencer_app.command("run")
+def run_sequencer(
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    keypair: KeypairOption = None,
+    data_dir: DataDirOption = None,
+    program_id: ProgramOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+) -> None:
+    """Run the sequencer. Its key pays for posts and holds no authority."""
+    from sequencer.service import run
+
+    from sequencer.config import SequencerConfig
+
+    values = _values("sequencer", config, url, None, keypair, data_dir, program_id, host=host, port=port)
+    serve(run, _checked(SequencerConfig, values), "sequencer")
+
+
+@worker_app.command("run")
+def run_worker(
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    sequencer: SequencerOption = None,
+    keypair: KeypairOption = None,
+    data_dir: DataDirOption = None,
+    program_id: ProgramOption = None,
+    stake: Annotated[int | None, typer.Option("--stake", help="Lamports of stake to lock.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="CPU threads; a part of the environment that results name.")
+    ] = None,
+) -> None:
+    """Run a worker. Its key holds the L2 account that stakes and is paid."""
+    from worker.config import WorkerConfig
+    from worker.loop import run
+
+    more = {"stake_lamports": stake, "device": device, "threads": threads}
+    values = _values("worker", config, url, sequencer, keypair, data_dir, program_id, **more)
+    serve(run, _checked(WorkerConfig, values), "worker")
+
+
+def run_validator(
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    sequencer: SequencerOption = None,
+    keypair: KeypairOption = None,
+    bls_keypair: Annotated[
+        Path | None, typer.Option("--bls-keypair", help="The BLS key file that was registered.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    program_id: ProgramOption = None,
+) -> None:
+    """Run a validator. Its key is the authority that was registered on L1."""
+    from validator.config import ValidatorConfig
+    from validator.loop import run
+
+    values = _values("validator", config, url, sequencer, keypair, data_dir, program_id, bls_keypair=bls_keypair)
+    serve(run, _checked(ValidatorConfig, values), "validator")
+
+
+def _values(
+    room: str,
+    config: Path | None,
+    url: str | None,
+    sequencer: str | None,
+    keypair: Path | None,
+    data_dir: Path | None,
+    program_id: str | None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The file's values with the flags over them, and the usual defaults where neither says anything."""
+    values = read_toml(config)
+    flags = {
+        "url": url,
+        "sequencer": sequencer,
+        "keypair": keypair,
+        "data_dir": data_dir,
+        "program_id": program_id,
+        **more,
+    }
+    values |= {name: value for name, value in flags.items() if value is not None}
+    values["url"] = settings.l1_url(values.get("url"))
+    values.setdefault("keypair", settings.keypair_path(None))
+    values.setdefault("data_dir", Path(f"~/.local/share/pouw/{room}").expanduser())
+    if room != "sequencer":
+        values["sequencer"] = settings.sequencer_url(values.get("sequencer"))
+    if (program := settings.program_text(values.get("program_id"))) is not None:
+        values["program_id"] = program
+    return values
+
+
+def _checked(kind: type[T], values: dict[str, Any]) -> T:
+    """The room's own configuration model; one line for each value that it refuses."""
+    from pydantic import ValidationError
+
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in one['loc']) or 'configuration'}: {one['msg']}" for one in error.errors()
+        ]
+        raise ConfigError("; ".join(problems)) from None

@@ -1,0 +1,140 @@
+"""`pouw task`: submit tasks and fetch what became of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import settings
+from cli.output import emit, emit_rows
+from cli.runtime import CommandError, run
+from cli.settings import JsonOption, KeypairOption, ProgramOption, SequencerOption, UrlOption
+
+task_app = typer.Typer(help="Submit tasks and fetch their results.", no_args_is_help=True)
+TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(task_app, name="task")
+
+
+@task_app.command("submit")
+def submit(
+    spec: Annotated[Path, typer.Argument(help="The task's spec, a JSON file.")],
+    dataset: Annotated[
+        Path, typer.Option("--dataset", help="The dataset, a safetensors file with x_train, y_train, x_test, y_test.")
+    ],
+    fee: Annotated[int, typer.Option("--fee", help="Lamports for the worker whose result is accepted.", min=1)],
+    deadline: Annotated[
+        str, typer.Option("--deadline", help="Slot by which it must be done; +N is N slots from now.")
+    ] = "+1500",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is paid or refunded.")] = False,
+    keypair: KeypairOption = None,
+    url: UrlOption = None,
+    sequencer: SequencerOption = None,
+    program_id: ProgramOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload the dataset and submit a task; the fee is locked from your L2 balance."""
+    from cli.calls import client_calls, submit_task, wait_for_task
+
+    relative, slots = deadline.startswith("+"), deadline.removeprefix("+")
+    if not slots.isdecimal():
+        raise typer.BadParameter(f"{deadline!r}: expected a slot, or +N for N slots from now", param_hint="--deadline")
+    content = _read_spec(spec)
+    if not dataset.is_file():
+        raise typer.BadParameter(f"there is no file {dataset}", param_hint="--dataset")
+    signer = settings.keypair(keypair)
+
+    async def command() -> dict[str, Any]:
+        async with client_calls(settings.l1_url(url), settings.sequencer_url(sequencer), program_id, signer) as calls:
+            slot = int(slots) + (await calls.slot() if relative else 0)
+            submitted = await submit_task(calls, content, dataset, fee, slot)
+            return submitted if not wait else {**submitted, **_plain(await wait_for_task(calls, submitted["task_id"]))}
+
+    emit(run(command), as_json)
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CommandError(f"there is no spec {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CommandError(f"{path}: a spec is a JSON object, got a {type(content).__name__}")
+    return content
+
+
+def _plain(task: dict[str, Any]) -> dict[str, Any]:
+    """The task object with snake_case names, as all output of this command; the spec keeps its own."""
+    return {_snake(key): value for key, value in task.items()}
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+@task_app.command("status")
+def status(
+    task_id: TaskArgument,
+    sequencer: SequencerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where a task stands."""
+    emit(_plain(_ask(sequencer, "getTask", {"taskId": task_id})), as_json)
+
+
+@task_app.command("list")
+def list_tasks(
+    state: Annotated[
+        str | None, typer.Option("--status", help="pending, leased, committed, revealed, paid or refunded.")
+    ] = None,
+    client: Annotated[str | None, typer.Option("--client", help="Only this client's (a public key).")] = None,
+    worker: Annotated[str | None, typer.Option("--worker", help="Only this worker's (a public key).")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
+    sequencer: SequencerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tasks, newest first."""
+    chosen = {"status": state, "client": client, "worker": worker, "limit": limit}
+    tasks = _ask(sequencer, "getTasks", {key: value for key, value in chosen.items() if value is not None})
+    columns = ["task_id", "status", "kind", "mode", "fee_lamports", "deadline_slot", "worker", "accuracy"]
+    emit_rows([_plain(task) for task in tasks], columns, as_json, "no tasks")
+
+
+@task_app.command("result")
+def result(
+    task_id: TaskArgument,
+    outfile: Annotated[
+        Path | None, typer.Option("--outfile", "-o", help="Where to write the model, a safetensors file.")
+    ] = None,
+    sequencer: SequencerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A task's result and verdicts; with -o the model too, checked against its hash."""
+    from settlement.sequencer_client import SequencerClient
+
+    async def command() -> dict[str, Any]:
+        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+            found = _plain(await client.call("getTaskResult", {"taskId": task_id}))
+            if outfile is not None:
+                await client.get_blob_to(found["model_sha256"], outfile)
+                found["model"] = str(outfile)
+            return found
+
+    emit(run(command), as_json)
+
+
+def _ask(sequencer: str | None, method: str, params: dict[str, Any]) -> Any:
+    from settlement.sequencer_client import SequencerClient
+
+    async def command() -> Any:
+        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+            return await client.call(method, params)
+
+    return run(command)
