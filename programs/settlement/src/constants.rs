@@ -1,0 +1,39 @@
+//! Seeds of every address the program derives, the sizes of its accounts, and limits. No seed stands anywhere else.
+
+pub const CONFIG_SEED: &[u8] = b"config";
+pub const REGISTRY_SEED: &[u8] = b"registry";
+/// Followed by the set's version, u64 little-endian.
+pub const SET_SEED: &[u8] = b"set";
+/// Followed by the sha256 of the 48-byte compressed key.
+pub const BLS_KEY_SEED: &[u8] = b"bls";
+/// Followed by the entry's index, u64 little-endian.
+pub const INBOX_SEED: &[u8] = b"inbox";
+/// Followed by the epoch, u64 little-endian.
+pub const CHECKPOINT_SEED: &[u8] = b"checkpoint";
+/// Followed by the account's public key.
+pub const CLAIM_SEED: &[u8] = b"claim";
+/// Followed by the owner and an id, u64 little-endian.
+pub const BUFFER_SEED: &[u8] = b"buffer";
+pub const VAULT_SEED: &[u8] = b"vault";
+pub const STAKE_VAULT_SEED: &[u8] = b"stake_vault";
+pub const TREASURY_SEED: &[u8] = b"treasury";
+
+/// The layout version that every account carries.
+pub const ACCOUNT_VERSION: u8 = 1;
+
+/// Slots of the registry, and so the largest validator set: the bitmap of a certificate has 32 bytes.
+pub const MAX_VALIDATORS: usize = 256;
+pub const BITMAP_BYTES: usize = 32;
+
+/// What Solana lets an account grow by in one instruction (MAX_PERMITTED_DATA_INCREASE).
+pub const GROWTH_BYTES: usize = 10_240;
+
+/// Siblings of the longest proof: the state tree's keys have 256 bits.
+pub const MAX_SIBLINGS: usize = 256;
+pub const SIBLING_BYTES: usize = 32;
+
+/// Largest sum of lamports that the program counts in. The whole supply of SOL is below 2^60 lamports; below 2^62 three times a sum
+/// still fits u64, which the quorum needs.
+pub const MAX_TOTAL_LAMPORTS: u64 = 1 << 62;
+
+pub const INBOX_KIND_DEPOSIT: u8 = 1;

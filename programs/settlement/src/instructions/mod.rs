@@ -1,0 +1,20 @@
+//! One module per instruction: its accounts, its arguments, and a handler that checks, then changes, then states the invariant.
+//!
+//! Where two signers may be one key, the payer is marked `unsafe(dup)`: it holds no data of ours, so nothing can alias.
+
+// derive(Accounts) binds #[instruction] arguments in generated functions that do not use them.
+#![allow(unused_variables)]
+
+pub mod advance_validator_set;
+pub mod claim;
+pub mod close_proof_buffer;
+pub mod create_proof_buffer;
+pub mod create_validator_set;
+pub mod deposit;
+pub mod finalize_checkpoint;
+pub mod grow_registry;
+pub mod grow_validator_set;
+pub mod initialize;
+pub mod post_checkpoint;
+pub mod register_validator;
+pub mod write_proof_buffer;

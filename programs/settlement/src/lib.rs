@@ -1,0 +1,99 @@
+//! The settlement program: the L1 authority on stake, checkpoints, certificates and money. It believes nothing because the sequencer
+//! says so. docs/settlement.md lists accounts, parameters, instructions and rules; docs/protocol.md the bytes that are hashed and signed.
+#![cfg_attr(not(any(test, feature = "idl-build")), no_std)]
+
+extern crate alloc;
+
+use anchor_lang::prelude::*;
+
+pub mod storage;
+pub mod bls;
+pub mod certificate;
+pub mod constants;
+pub mod error;
+pub mod events;
+pub mod hash;
+pub mod instructions;
+pub mod math;
+pub mod message;
+pub mod state;
+pub mod state_tree;
+#[cfg(target_os = "solana")]
+mod memory;
+#[cfg(all(test, feature = "idl-build"))]
+mod idl_types;
+
+use instructions::*;
+use state::Parameters;
+
+include!(concat!(env!("OUT_DIR"), "/program_id.rs"));
+
+#[program]
+pub mod settlement {
+    use super::*;
+
+    /// Creates Config, the small Registry and the vaults. Signed by the program's upgrade authority; once.
+    pub fn initialize(ctx: &mut Context<initialize::Initialize>, genesis_hash: [u8; 32], parameters: Parameters) -> Result<()> {
+        initialize::handler(ctx, &genesis_hash, &parameters)
+    }
+
+    /// Grows the Registry by up to 10,240 bytes, until it has its full size.
+    pub fn grow_registry(ctx: &mut Context<grow_registry::GrowRegistry>) -> Result<()> {
+        grow_registry::handler(ctx)
+    }
+
+    /// Registers a validator: stakes, checks the BLS key and its proof of possession, takes a registry slot.
+    pub fn register_validator(ctx: &mut Context<register_validator::RegisterValidator>, args: register_validator::RegisterValidatorArgs) -> Result<()> {
+        register_validator::handler(ctx, &args)
+    }
+
+    /// Creates the small account of the next validator set version.
+    pub fn create_validator_set(ctx: &mut Context<create_validator_set::CreateValidatorSet>, version: u64) -> Result<()> {
+        create_validator_set::handler(ctx, version)
+    }
+
+    /// Grows a validator set by up to 10,240 bytes, until it has its full size.
+    pub fn grow_validator_set(ctx: &mut Context<grow_validator_set::GrowValidatorSet>, version: u64) -> Result<()> {
+        grow_validator_set::handler(ctx, version)
+    }
+
+    /// Copies the registry into the next validator set, adds up the keys, hashes and seals it.
+    pub fn advance_validator_set(ctx: &mut Context<advance_validator_set::AdvanceValidatorSet>, version: u64) -> Result<()> {
+        advance_validator_set::handler(ctx, version)
+    }
+
+    /// Pays lamports into the vault for an L2 account and appends an inbox entry.
+    pub fn deposit(ctx: &mut Context<deposit::Deposit>, lamports: u64, beneficiary: Address) -> Result<()> {
+        deposit::handler(ctx, lamports, &beneficiary)
+    }
+
+    /// Accepts the next checkpoint, if the pinned set's quorum certified it.
+    pub fn post_checkpoint(ctx: &mut Context<post_checkpoint::PostCheckpoint>, args: post_checkpoint::PostCheckpointArgs) -> Result<()> {
+        post_checkpoint::handler(ctx, &args)
+    }
+
+    /// Makes a posted checkpoint final once its challenge window is over and its parent is final.
+    pub fn finalize_checkpoint(ctx: &mut Context<finalize_checkpoint::FinalizeCheckpoint>, epoch: u64) -> Result<()> {
+        finalize_checkpoint::handler(ctx, epoch)
+    }
+
+    /// Creates a buffer for the siblings of a long proof.
+    pub fn create_proof_buffer(ctx: &mut Context<create_proof_buffer::CreateProofBuffer>, id: u64, length: u32) -> Result<()> {
+        create_proof_buffer::handler(ctx, id, length)
+    }
+
+    /// Writes bytes into a proof buffer.
+    pub fn write_proof_buffer(ctx: &mut Context<write_proof_buffer::WriteProofBuffer>, id: u64, offset: u32, bytes: &[u8]) -> Result<()> {
+        write_proof_buffer::handler(ctx, id, offset, bytes)
+    }
+
+    /// Closes a proof buffer and returns its rent to the owner.
+    pub fn close_proof_buffer(ctx: &mut Context<close_proof_buffer::CloseProofBuffer>, id: u64) -> Result<()> {
+        close_proof_buffer::handler(ctx, id)
+    }
+
+    /// Pays an L2 account what the finalized state owes it and it has not claimed yet.
+    pub fn claim(ctx: &mut Context<claim::Claim>, value: [u8; 80], siblings: &[[u8; 32]]) -> Result<()> {
+        claim::handler(ctx, &value, siblings)
+    }
+}

@@ -1,0 +1,18 @@
+use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use anchor_lang::prelude::*;
+
+/// What an L2 account has been paid on L1 so far.
+#[account]
+pub struct Claim {
+    pub version: u8,
+    pub bump: u8,
+    pub reserved: [u8; 6],
+    pub claimed_lamports: u64,
+}
+
+impl Claim {
+    pub fn invariant(&self) -> Result<()> {
+        require!(self.version == ACCOUNT_VERSION, SettlementError::BrokenInvariant);
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use anchor_lang::prelude::*;
+
+/// One entry of the inbox, with the running hash and sum after it. Never changes.
+#[account]
+pub struct InboxEntry {
+    pub version: u8,
+    pub bump: u8,
+    pub kind: u8,
+    pub reserved: [u8; 5],
+    pub index: u64,
+    pub slot: u64,
+    pub lamports: u64,
+    pub payload_hash: [u8; 32],
+    pub beneficiary: Address,
+    pub hash_after: [u8; 32],
+    pub lamports_after: u64,
+}
+
+impl InboxEntry {
+    pub fn invariant(&self) -> Result<()> {
+        require!(
+            self.version == ACCOUNT_VERSION && self.lamports > 0 && self.lamports <= self.lamports_after,
+            SettlementError::BrokenInvariant
+        );
+        Ok(())
+    }
+}

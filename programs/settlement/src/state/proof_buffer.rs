@@ -1,0 +1,32 @@
+use crate::{
+    constants::{ACCOUNT_VERSION, MAX_SIBLINGS, SIBLING_BYTES},
+    error::SettlementError,
+};
+use anchor_lang::prelude::*;
+use core::mem::size_of;
+
+/// Siblings too many for one transaction, written piece by piece behind this header. Account ids can be ground to lengthen a
+/// victim's path, so every length up to the tree's depth must be payable.
+#[account]
+pub struct ProofBuffer {
+    pub version: u8,
+    pub bump: u8,
+    pub reserved: [u8; 2],
+    pub length: u32,
+    pub owner: Address,
+    pub id: u64,
+}
+
+impl ProofBuffer {
+    pub const HEADER_BYTES: usize = 8 + size_of::<ProofBuffer>();
+    pub const MAX_LENGTH: usize = MAX_SIBLINGS * SIBLING_BYTES;
+
+    pub fn invariant(&self) -> Result<()> {
+        let length = self.length as usize;
+        require!(
+            self.version == ACCOUNT_VERSION && length > 0 && length <= Self::MAX_LENGTH && length % SIBLING_BYTES == 0,
+            SettlementError::BrokenInvariant
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Creating accounts at derived addresses, growing them, and moving lamports.
+
+use crate::{
+    constants::GROWTH_BYTES,
+    error::SettlementError,
+    math::add,
+};
+use anchor_lang::{
+    accounts::SlabInit,
+    pinocchio::{
+        cpi::{Seed, Signer},
+        sysvars::Sysvar as _,
+    },
+    prelude::*,
+    programs::System,
+};
+use pinocchio_system::instructions::Transfer;
+
+/// Seeds before the bump that any address of ours has at most.
+const MAX_SEEDS: usize = 3;
+
+/// Nothing was ever created here. Somebody may have sent lamports to the address, which must not block its creation.
+pub fn is_unused(account: &AccountView) -> bool {
+    account.owned_by(&System::id()) && account.data_len() == 0
+}
+
+/// The canonical bump of `seeds`, or WrongAddress when they do not lead to `account`.
+#[inline(never)]
+pub fn check_address(account: &AccountView, seeds: &[&[u8]]) -> Result<u8> {
+    anchor_lang::find_and_verify_program_address(seeds, &crate::ID, account.address())
+        .map_err(|_| SettlementError::WrongAddress.into())
+}
+
+/// Creates a `T` of `space` bytes at the address of `seeds` and writes its discriminator. All other bytes are zero. The caller has
+/// checked `is_unused` with an error of its own. Returns the bump.
+#[inline(never)]
+pub fn create<T: SlabInit<Params<'static> = ()>>(
+    payer: &AccountView,
+    account: &AccountView,
+    seeds: &[&[u8]],
+    space: usize,
+) -> Result<u8> {
+    let bump = check_address(account, seeds)?;
+    let bump_seed = [bump];
+    let mut all: [&[u8]; MAX_SEEDS + 1] = [&[]; MAX_SEEDS + 1];
+    all[..seeds.len()].copy_from_slice(seeds);
+    all[seeds.len()] = &bump_seed;
+    T::create_and_initialize(payer, account, space, &(), Some(&all[..seeds.len() + 1]), None)?;
+    Ok(bump)
+}
+
+/// The account that `create` has just made, to write to.
+#[inline(always)]
+pub fn created<T>(account: &AccountView) -> Result<Account<T>>
+where
+    T: Owner + Discriminator + bytemuck::Pod,
+{
+    // SAFETY: the account was created by this instruction and no other reference to its data exists.
+    unsafe { Account::<T>::load_mut_after_init(*account) }
+}
+
+/// Grows `account` towards `full_bytes` by as much as one instruction may. Returns the new size; `full` when there is nothing to grow.
+#[inline(never)]
+pub fn grow(account: &AccountView, payer: &AccountView, full_bytes: usize, full: SettlementError) -> Result<u64> {
+    let old_bytes = account.data_len();
+    if old_bytes >= full_bytes {
+        return Err(full.into());
+    }
+    let new_bytes = core::cmp::min(full_bytes, old_bytes + GROWTH_BYTES);
+    let mut view = *account;
+    anchor_lang::realloc_account(&mut view, new_bytes, payer, false)?;
+    Ok(new_bytes as u64)
+}
+
+/// Least balance of an account without data.
+pub fn rent_floor_lamports() -> Result<u64> {
+    Rent::get()?.try_minimum_balance(0)
+}
+
+/// From a signer of the transaction.
+pub fn pay(from: &AccountView, to: &AccountView, lamports: u64) -> Result<()> {
+    Transfer { from, to, lamports }.invoke()
+}
+
+/// Brings a vault up to rent-exemption, so that it exists and can always pay out every lamport that was paid in.
+pub fn open_vault(payer: &AccountView, vault: &AccountView) -> Result<()> {
+    let missing = rent_floor_lamports()?.saturating_sub(vault.lamports());
+    if missing > 0 {
+        pay(payer, vault, missing)?;
+    }
+    Ok(())
+}
+
+/// From a vault of ours, which stays rent-exempt.
+#[inline(never)]
+pub fn pay_out(vault: &AccountView, to: &AccountView, lamports: u64, seed: &[u8], bump: u8) -> Result<()> {
+    let floor = add(lamports, rent_floor_lamports()?)?;
+    require!(vault.lamports() >= floor, SettlementError::VaultBelowRent);
+    let bump_seed = [bump];
+    let seeds = [Seed::from(seed), Seed::from(&bump_seed)];
+    Transfer { from: vault, to, lamports }.invoke_signed(&[Signer::from(&seeds)])
+}
+
+/// Data of an account that the instruction has already checked to be ours, beside its typed header.
+#[inline(always)]
+pub fn data_of(account: &AccountView) -> &[u8] {
+    // SAFETY: account data outlives the instruction; callers hold no mutable slice of the same bytes meanwhile.
+    unsafe { account.borrow_unchecked() }
+}
+
+/// The same to write to; the account must have been loaded as `mut`.
+///
+/// # Safety
+/// No other slice of the bytes that the caller touches may be alive.
+#[inline(always)]
+pub unsafe fn data_of_mut(account: &mut AccountView) -> &mut [u8] {
+    account.borrow_unchecked_mut()
+}
