@@ -149,27 +149,31 @@ fn finish_first(out: &mut Candidate) {
     fp2::combine(&mut out.product, &out.d, 253, &out.d_squared, -107);
 }
 
-/// 1/(d·m) of both candidates, from the hinted inverse of the norm of their product. Refuses any other inverse, and so also
-/// a zero denominator.
+/// 1/(d·m) of both candidates, from the hinted inverse of their norms' product. Refuses any other inverse, and so also a
+/// zero denominator.
 #[inline(never)]
 pub fn invert(candidates: &[Candidate; 2], hints: &Hints, inverses: &mut [Fp2; 2]) -> Result<(), HintError> {
-    let (mut product, mut norm, mut hint, mut one) = (fp2::ZERO, fp::ZERO, fp::ZERO, fp::ZERO);
-    fp2::multiply(&mut product, &candidates[0].product, &candidates[1].product);
-    fp2::norm(&mut norm, &product);
+    let (mut norms, mut product, mut hint, mut check) = ([fp::ZERO; 2], fp::ZERO, fp::ZERO, fp::ZERO);
+    fp2::norm(&mut norms[0], &candidates[0].product);
+    fp2::norm(&mut norms[1], &candidates[1].product);
+    fp::multiply(&mut product, &norms[0], &norms[1]);
     fp::from_words(&hints.words[4], &mut hint);
-    fp::multiply(&mut one, &norm, &hint);
+    // Montgomery form times a plain number is plain.
+    fp::multiply(&mut check, &product, &hint);
     let mut words = [0; 6];
-    fp::to_words(&one, &mut words);
+    fp::to_words(&check, &mut words);
     if words != ONE_WORDS {
         return Err(HintError::WrongInverse);
     }
-    let (mut entered, mut inverse) = (fp::ZERO, fp2::ZERO);
-    fp::multiply(&mut entered, &hint, &fp::R2);
-    fp::multiply(&mut inverse.c0, &product.c0, &entered);
-    fp::multiply(&mut inverse.c1, &product.c1, &entered);
-    fp::combine_into(&mut inverse.c1, -1, &fp::ONE, 0);
-    fp2::multiply(&mut inverses[0], &inverse, &candidates[1].product);
-    fp2::multiply(&mut inverses[1], &inverse, &candidates[0].product);
+    fp::multiply(&mut check, &hint, &fp::R2);
+    for index in 0..2 {
+        // 1/z = conj(z)/norm(z), and 1/norm of one is the hint times the other's norm.
+        let z = &candidates[index].product;
+        fp::multiply(&mut product, &check, &norms[1 - index]);
+        fp::multiply(&mut inverses[index].c0, &z.c0, &product);
+        fp::combine(&mut hint, &product, -1, &product, 0);
+        fp::multiply(&mut inverses[index].c1, &z.c1, &hint);
+    }
     Ok(())
 }
 
@@ -195,17 +199,21 @@ pub fn image(candidate: &Candidate, inverse: &Fp2, hints: &Hints, index: usize, 
 /// X = (1 - i)/540·(-m/d - 360 + 86400·d/m - 1728000·(d/m)²)
 #[inline(never)]
 fn image_x(candidate: &Candidate, inverse: &Fp2, ratio: &Fp2, ratio_2: &Fp2, out: &mut G2Point) {
-    let (mut sum, mut inverse_d, mut x) = (fp2::ZERO, fp2::ZERO, fp2::ZERO);
-    fp2::combine(&mut sum, ratio, 86400, ratio_2, -1728000);
-    fp2::multiply(&mut inverse_d, &candidate.m, inverse);
-    fp2::combine(&mut x, &sum, 1, &inverse_d, -253);
-    // m/d + 360 = 253·(1/d + 1) for the first candidate, 253·(1/d + d - 1) for the second.
+    let (mut sum, mut x) = (fp2::ZERO, fp2::ZERO);
     if candidate.second {
-        fp::combine_into(&mut x.c0, 1, &candidate.d.c0, -253);
-        fp::combine_into(&mut x.c1, 1, &candidate.d.c1, -253);
+        // m/d + 360 = 253·(1/d + d - 1)
+        let mut inverse_d = fp2::ZERO;
+        fp2::multiply(&mut inverse_d, &candidate.m, inverse);
+        fp2::combine(&mut sum, &inverse_d, -253, &candidate.d, -253);
+        fp2::combine(&mut x, ratio, 86400, ratio_2, -1728000);
+        fp::combine_into(&mut x.c0, 1, &sum.c0, 1);
+        fp::combine_into(&mut x.c1, 1, &sum.c1, 1);
         fp::combine_into(&mut x.c0, 1, &fp::ONE, 253);
     } else {
-        fp::combine_into(&mut x.c0, 1, &fp::ONE, -253);
+        // m = 253 - 107·d, so m/d = 253²/(d·m) - 107²·d/m - 214.
+        fp2::combine(&mut sum, ratio, 97849, ratio_2, -1728000);
+        fp2::combine(&mut x, &sum, 1, inverse, -64009);
+        fp::combine_into(&mut x.c0, 1, &fp::ONE, -146);
     }
     fp::combine(&mut sum.c0, &x.c0, 1, &x.c1, 1);
     fp::combine(&mut sum.c1, &x.c1, 1, &x.c0, -1);
@@ -221,10 +229,11 @@ pub mod tests_support {
 
     /// The inverse that [`invert`] accepts for these candidates, 48 bytes big-endian.
     pub fn inverse_hint(candidates: &[Candidate; 2]) -> [u8; 48] {
-        let (mut product, mut norm) = (fp2::ZERO, fp::ZERO);
-        fp2::multiply(&mut product, &candidates[0].product, &candidates[1].product);
-        fp2::norm(&mut norm, &product);
-        let words = host::words(&host::invert(&norm));
+        let (mut norms, mut product) = ([fp::ZERO; 2], fp::ZERO);
+        fp2::norm(&mut norms[0], &candidates[0].product);
+        fp2::norm(&mut norms[1], &candidates[1].product);
+        fp::multiply(&mut product, &norms[0], &norms[1]);
+        let words = host::words(&host::invert(&product));
         let mut out = [0; 48];
         for (bytes, word) in out.rchunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_be_bytes());
