@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import keys_command, l1_commands, receipt_command, service_commands, task_commands
+from cli import demo_command, keys_command, l1_commands, receipt_command, service_commands, task_commands
 from cli.output import fail
 from cli.runtime import leaves
 
@@ -43,6 +43,7 @@ def _options(
     pass
 
 
+demo_command.register(app)
 keys_command.register(app)
 l1_commands.register(app)
 task_commands.register(app)

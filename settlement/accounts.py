@@ -1,5 +1,5 @@
-"""The program's accounts as Python values (docs/settlement.md). Fields come by name from the IDL; what Anchor does not describe, the
-256 slots behind the registry's header and the entries behind a set's, is laid out here.
+"""The program's accounts as Python values (docs/settlement.md). Fields come by name from the IDL; that 256 slots stand
+behind the registry's header and the entries behind a set's, which Anchor does not describe, is said here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from solders.pubkey import Pubkey
 
 from settlement import idl, messages
-from settlement.borsh import Reader, decode_fields
+from settlement.borsh import Reader, decode, fixed_size
 from settlement.errors import AccountInvalid, IdlError
 from settlement.validator_set import SetEntry, ValidatorSet
 
@@ -22,19 +22,7 @@ MAX_VALIDATORS = 256
 GROWTH_BYTES = 10_240  # Solana's MAX_PERMITTED_DATA_INCREASE per instruction
 SET_ENTRY_BYTES = 136
 OCCUPIED = 1  # flag of a registry slot
-
-_SLOT_FIELDS = [
-    {"name": "authority", "type": "pubkey"},
-    {"name": "bls_public_key", "type": {"array": ["u8", 96]}},
-    *(
-        {"name": name, "type": "u64"}
-        for name in ("stake_lamports", "stake_slot", "unbonding_lamports", "unbonding_slot")
-    ),
-    {"name": "heartbeat_slot", "type": "u64"},
-    {"name": "misses", "type": "u32"},
-    {"name": "flags", "type": "u32"},
-]
-SLOT_BYTES = 32 + 96 + 5 * 8 + 2 * 4
+_SLOT = {"defined": {"name": "ValidatorSlot"}}
 
 
 @dataclass(frozen=True)
@@ -296,13 +284,15 @@ def decode_config(address: Pubkey, data: bytes) -> Config:
 def decode_registry(address: Pubkey, data: bytes) -> Registry:
     values, tail = _fields("Registry", address, data)
     slots = []
-    for index in range(min(len(tail) // SLOT_BYTES, MAX_VALIDATORS)):
-        part = tail[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]
-        slot = decode_fields(_SLOT_FIELDS, Reader(part), {}, f"Registry.slots[{index}]")
+    types = idl.committed().types
+    slot_bytes = fixed_size(_SLOT, types)
+    for index in range(min(len(tail) // slot_bytes, MAX_VALIDATORS)):
+        part = tail[index * slot_bytes : (index + 1) * slot_bytes]
+        slot = decode(_SLOT, Reader(part), types, f"Registry.slots[{index}]")
         if slot["flags"] & OCCUPIED:
             slots.append(RegistrySlot(index=index, **slot))
     header = len(data) - len(tail)
-    return Registry(values["count"], tuple(slots), len(data), header + MAX_VALIDATORS * SLOT_BYTES)
+    return Registry(values["count"], tuple(slots), len(data), header + MAX_VALIDATORS * slot_bytes)
 
 
 def decode_validator_set(address: Pubkey, data: bytes) -> SetAccount:

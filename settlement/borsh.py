@@ -74,6 +74,21 @@ def decode(kind: Json, reader: Reader, types: Types, path: str) -> Any:
     raise IdlError(f"{path}: IDL type {kind!r} is not supported")
 
 
+def fixed_size(kind: Json, types: Types) -> int:
+    """Bytes of a type that has only one size; IdlError for one that has not."""
+    if isinstance(kind, str) and (size := {**INTEGER_BYTES, "bool": 1, "pubkey": 32}.get(kind)):
+        return size
+    if isinstance(kind, dict) and "array" in kind:
+        inner, length = kind["array"]
+        return fixed_size(inner, types) * _fixed_length(length, str(kind))
+    if isinstance(kind, dict) and "defined" in kind:
+        definition = _definition(kind["defined"], types, str(kind))
+        if definition["kind"] == "struct":
+            fields = definition.get("fields") or []
+            return sum(fixed_size(f["type"] if _named(fields) else f, types) for f in fields)
+    raise IdlError(f"IDL type {kind!r} has no fixed size")
+
+
 def _encode_primitive(kind: str, value: Any, path: str) -> bytes:
     if kind in INTEGER_BYTES:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -6,7 +6,7 @@ import struct
 import pytest
 from solders.pubkey import Pubkey
 
-from settlement.borsh import Reader, decode, encode
+from settlement.borsh import Reader, decode, encode, fixed_size
 from settlement.errors import IdlError
 from settlement.idl import Idl
 
@@ -225,3 +225,13 @@ def test_what_is_no_idl_is_refused(tmp_path):
     old.write_text("{")
     with pytest.raises(IdlError, match="is not JSON"):
         Idl.load(old)
+
+
+def test_types_of_one_size_tell_it():
+    nested = {"array": [PAIR, 3]}
+    assert fixed_size(nested, TYPES) == 15
+    assert fixed_size({"defined": {"name": "Tuple"}}, TYPES) == 2
+    assert fixed_size("pubkey", TYPES) == 32
+    for kind in ("string", {"vec": "u8"}, {"option": "u8"}, SHAPE):
+        with pytest.raises(IdlError, match="no fixed size"):
+            fixed_size(kind, TYPES)
