@@ -26,7 +26,9 @@ def bitmap_of(indices: Mapping[int, bytes]) -> int:
     return bitmap
 
 
-def readiness(signatures: Mapping[int, bytes], validator_set: ValidatorSet, *, seconds_since_quorum: float, grace_seconds: float) -> Readiness:
+def readiness(
+    signatures: Mapping[int, bytes], validator_set: ValidatorSet, *, seconds_since_quorum: float, grace_seconds: float
+) -> Readiness:
     """Whether the certificate can be made: all have signed, or a quorum has and the grace is over."""
     if not validator_set.is_quorum(bitmap_of(signatures)):
         return Readiness.COLLECT

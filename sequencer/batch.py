@@ -28,7 +28,9 @@ class Cut:
 def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> Cut:
     """The proposal for this batch. ValueError when cut_slot does not exceed the parent's."""
     if not batch.head.cut_slot < cut_slot <= expiry_slot:
-        raise ValueError(f"cut_slot {cut_slot} must lie after the parent's, {batch.head.cut_slot}, and not after {expiry_slot}")
+        raise ValueError(
+            f"cut_slot {cut_slot} must lie after the parent's, {batch.head.cut_slot}, and not after {expiry_slot}"
+        )
     raw = [deposit.record for deposit in batch.deposits]
     authorisations = [EMPTY] * len(raw)
     for group in batch.groups:
@@ -36,7 +38,9 @@ def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> C
         authorisations += [Authorisation.decode(encoded) for encoded in group.authorisations]
     roots = ledger_batch.close(batch.head.state, [records.decode(one) for one in raw], authorisations, batch.context)
     if roots.state.root != batch.state.root:
-        raise RuntimeError(f"epoch {batch.epoch} closes at another state than it was filled to: the ledger is not deterministic")
+        raise RuntimeError(
+            f"epoch {batch.epoch} closes at another state than it was filled to: the ledger is not deterministic"
+        )
     totals = roots.state.totals
     message = CheckpointMessage(
         epoch=batch.epoch,
@@ -81,7 +85,9 @@ def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> C
 def split(data: bytes, count: int) -> tuple[list[bytes], list[bytes]]:
     """The records and authorisations in a batch's bytes. ValueError when they are not `count` of each."""
     if len(data) != count * (RECORD_BYTES + AUTHORISATION_BYTES):
-        raise ValueError(f"a batch of {count} records has {count * (RECORD_BYTES + AUTHORISATION_BYTES)} bytes, got {len(data)}")
+        raise ValueError(
+            f"a batch of {count} records has {count * (RECORD_BYTES + AUTHORISATION_BYTES)} bytes, got {len(data)}"
+        )
     border = count * RECORD_BYTES
     return (
         [data[at : at + RECORD_BYTES] for at in range(0, border, RECORD_BYTES)],

@@ -64,7 +64,9 @@ class Position:
 def head_of(row: EpochRow, batch: OpenBatch) -> Head:
     """The head that a cut epoch leads to. ValueError when the batch is not the one that was cut."""
     if (batch.epoch, batch.state.root, batch.inbox_cursor) != (row.epoch, row.state_root, row.inbox_cursor):
-        raise ValueError(f"the records of epoch {row.epoch} lead to state {batch.state.root.hex()}, it was cut at {row.state_root.hex()}")
+        raise ValueError(
+            f"the records of epoch {row.epoch} lead to state {batch.state.root.hex()}, it was cut at {row.state_root.hex()}"
+        )
     return Head(row.epoch, row.hash, row.cut_slot, row.inbox_cursor, row.inbox_hash, batch.state)
 
 
@@ -136,7 +138,9 @@ class Chain:
         flight = Flight(row, head_of(row, closed))
         tx.put(db.EPOCHS, db.u64be(row.epoch), row)
         rest = tuple(group for group in position.groups if group.seq not in seqs)
-        return self._rebuild(tx, replace(position, current=flight, open=rules.empty(flight.head, batch.context), waiting=rest))
+        return self._rebuild(
+            tx, replace(position, current=flight, open=rules.empty(flight.head, batch.context), waiting=rest)
+        )
 
     def certify(self, tx: db.Transaction, bitmap: int, aggregate: bytes) -> None:
         self._step_current(tx, CheckpointEvent.CERTIFY, bitmap=bitmap, aggregate=aggregate)
@@ -240,7 +244,9 @@ class Chain:
                 tx.delete(db.GROUPS, db.u64be(group.seq))
             else:
                 waiting.append(group)
-            log.warning("group does not apply", seq=group.seq, kind=group.kind, task=group.task_id.hex(), why=str(rejection))
+            log.warning(
+                "group does not apply", seq=group.seq, kind=group.kind, task=group.task_id.hex(), why=str(rejection)
+            )
         tx.write(self.position_cell, replace(position, open=replayed.batch, waiting=tuple(waiting)))
         waited = {group.seq for group in position.waiting}
         changed = [group for group, _ in replayed.rejected]

@@ -84,7 +84,9 @@ def _decode(table: Table[R], key: bytes, value: bytes) -> R:
     try:
         return msgspec.msgpack.decode(value, type=table.row)
     except msgspec.MsgspecError as error:
-        raise StoreCorruption(f"the record under key {table.prefix + key!r} is no {table.row.__name__}: {error}") from error
+        raise StoreCorruption(
+            f"the record under key {table.prefix + key!r} is no {table.row.__name__}: {error}"
+        ) from error
 
 
 class Reader:
@@ -116,7 +118,7 @@ class Transaction(Reader):
 
     def read(self, cell: Cell[T]) -> T:
         """The cell's value as this transaction has it."""
-        value: T = self._cells[cell] if cell in self._cells else cell.value
+        value: T = self._cells.get(cell, cell.value)
         return value
 
     def write(self, cell: Cell[T], value: T) -> None:

@@ -94,7 +94,8 @@ def append(batch: OpenBatch, group: GroupRow) -> OpenBatch:
         raise LedgerRejection(Rejection.TOO_MANY_RECORDS, f"the epoch holds {MAX_BATCH_RECORDS} records at most")
     if group.expiry_slot < batch.base_slot:
         raise LedgerRejection(
-            Rejection.AUTHORISATION_EXPIRED, f"it was valid until slot {group.expiry_slot}, the epoch stands on {batch.base_slot}"
+            Rejection.AUTHORISATION_EXPIRED,
+            f"it was valid until slot {group.expiry_slot}, the epoch stands on {batch.base_slot}",
         )
     state = batch.state
     for raw in group.records:
@@ -126,7 +127,9 @@ def is_droppable(group: GroupRow, base_slot: int) -> bool:
     return group.kind in DERIVED or group.expiry_slot < base_slot
 
 
-def is_due(records_open: int, seconds_open: float, *, epoch_seconds: float, max_records: int, must_advance: bool) -> bool:
+def is_due(
+    records_open: int, seconds_open: float, *, epoch_seconds: float, max_records: int, must_advance: bool
+) -> bool:
     """Whether the epoch should be cut now. An empty one is cut only when the chain's time must advance (a refund waits for it)."""
     if records_open == 0:
         return must_advance

@@ -1,8 +1,8 @@
 """The error codes of docs/rpc.md, and the one exception that carries them to a caller.
 
-    Exception
-    ├── RpcError          a call is refused; becomes a JSON-RPC error object
-    └── StoreError        (store.py) the disk failed; becomes READ_ONLY at the door
+Exception
+├── RpcError          a call is refused; becomes a JSON-RPC error object
+└── StoreError        (store.py) the disk failed; becomes READ_ONLY at the door
 """
 
 from __future__ import annotations

@@ -91,7 +91,9 @@ def submit_task(
 def need_room(node: Node) -> None:
     """RATE_LIMITED while the open batch is full: validators must first attest the one before it."""
     if node.chain.open.records >= node.config.max_records:
-        raise RpcError(Code.RATE_LIMITED, f"epoch {node.chain.open.epoch} is full; try again once the one before it is posted")
+        raise RpcError(
+            Code.RATE_LIMITED, f"epoch {node.chain.open.epoch} is full; try again once the one before it is posted"
+        )
 
 
 def _withdrawal(node: Node, owner: bytes, params: p.Withdraw) -> Record:
@@ -130,9 +132,8 @@ def get_tasks(node: Node, params: p.GetTasks) -> list[dict[str, Any]]:
     for row in reversed(node.tasks):
         if before is not None and row.order >= before:
             continue
-        if params.status and row.status.value != params.status or client and row.client != client:
-            continue
-        if worker and row.worker != worker:
+        wanted = (params.status, row.status.value), (client, row.client), (worker, row.worker)
+        if any(asked is not None and asked != is_there for asked, is_there in wanted):
             continue
         found.append(views.task(node, row))
         if len(found) == params.limit:
@@ -160,7 +161,9 @@ def get_receipt(node: Node, params: p.OfTask) -> dict[str, Any]:
     row = find_task(node, params.task_id)
     epoch = node.database.get(db.EPOCHS, db.u64be(row.epoch)) if row.epoch and row.status is Status.PAID else None
     if epoch is None or epoch.status not in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED):
-        raise RpcError(Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no checkpoint with its payment is on L1 yet")
+        raise RpcError(
+            Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no checkpoint with its payment is on L1 yet"
+        )
     leaves, _ = split(node.blobs.read(epoch.data_sha256, 2**24), epoch.records)
     index = next((i for i, raw in enumerate(leaves) if _pays(raw, row.task_id)), None)
     if index is None:
@@ -178,7 +181,9 @@ def _pays(raw: bytes, task_id: bytes) -> bool:
     if raw[1] != Op.ECONOMIC_EVENT:
         return False
     record = records.decode(raw)
-    return record.task == task_id and isinstance(record.payload, EconomicEvent) and record.payload.event is Event.PAYMENT
+    return (
+        record.task == task_id and isinstance(record.payload, EconomicEvent) and record.payload.event is Event.PAYMENT
+    )
 
 
 def get_balance(node: Node, params: p.GetBalance) -> dict[str, Any]:
@@ -192,7 +197,9 @@ def get_balance(node: Node, params: p.GetBalance) -> dict[str, Any]:
     key = p.public_key(params.public_key)
     account: Account | None = state.account(node_id(key))
     if account is None:
-        raise RpcError(Code.UNKNOWN_ACCOUNT, f"{params.public_key} has no account in this state; a deposit on L1 makes one")
+        raise RpcError(
+            Code.UNKNOWN_ACCOUNT, f"{params.public_key} has no account in this state; a deposit on L1 makes one"
+        )
     shown: dict[str, Any] = {
         "balanceLamports": account.balance,
         "lockedFeesLamports": account.locked_fees,
@@ -255,7 +262,9 @@ def get_validators(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
 def get_workers(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
     paid = Counter(row.worker for row in node.tasks if row.status is Status.PAID)
     rejected = Counter(rejection.worker for row in node.tasks for rejection in row.rejections)
-    return [_worker(node, row, paid[row.public_key], rejected[row.public_key]) for _, row in node.database.scan(db.WORKERS)]
+    return [
+        _worker(node, row, paid[row.public_key], rejected[row.public_key]) for _, row in node.database.scan(db.WORKERS)
+    ]
 
 
 def _worker(node: Node, worker: WorkerRow, paid: int, rejected: int) -> dict[str, Any]:
@@ -270,7 +279,11 @@ def _worker(node: Node, worker: WorkerRow, paid: int, rejected: int) -> dict[str
     held = node.tasks.holders.get(worker.public_key)
     row = node.tasks.committed(held) if held else None
     if row and row.lease:
-        shown["lease"] = {"taskId": row.task_id.hex(), "leaseId": row.lease.lease_id, "expirySlot": row.lease.expiry_slot}
+        shown["lease"] = {
+            "taskId": row.task_id.hex(),
+            "leaseId": row.lease.lease_id,
+            "expirySlot": row.lease.expiry_slot,
+        }
     return shown
 
 

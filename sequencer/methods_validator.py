@@ -16,7 +16,7 @@ from sequencer.methods import Method, Read, Recorded, Signed
 from sequencer.methods_client import find_epoch
 from sequencer.node import Node
 from sequencer.rows import AttestationRow, EpochRow, ResultRow, TaskRow, VerdictRow
-from settlement import bls, messages, records
+from settlement import certificate, messages, records
 from settlement.records import ConsensusVote, Op, Reason, Record, Verdict
 from settlement.signing import Authorisation, node_id
 from settlement.validator_set import SetEntry, ValidatorSet
@@ -28,9 +28,13 @@ def get_duties(node: Node, params: p.GetDuties) -> dict[str, Any]:
     validators = node.chain.open.context.validator_set
     index = validators.index_of(authority)
     if index is None:
-        raise RpcError(Code.NOT_A_VALIDATOR, f"{params.validator} is not in the pinned set, version {validators.version}")
+        raise RpcError(
+            Code.NOT_A_VALIDATOR, f"{params.validator} is not in the pinned set, version {validators.version}"
+        )
     rows = [row for task_id in node.tasks.revealed if (row := node.tasks.committed(task_id)) is not None]
-    duties = [duty for row in sorted(rows, key=lambda row: row.order) if (duty := _duty(node, row, authority)) is not None]
+    duties = [
+        duty for row in sorted(rows, key=lambda row: row.order) if (duty := _duty(node, row, authority)) is not None
+    ]
     return {
         "setVersion": validators.version,
         "setIndex": index,
@@ -114,19 +118,24 @@ def submit_verdict(
 ) -> dict[str, Any]:
     """Keeps the verdict, in place of an earlier one of this validator, and decides the result if that settles it."""
     authority = authorisation.public_key
-    entry = _entry(node.chain.open.context.validator_set, authority, params.set_index)
+    validators = node.chain.open.context.validator_set
+    _check_index(validators, authority, params.set_index)
     row = node.tasks.get(tx, record.task)
     if row is None:
         raise RpcError(Code.UNKNOWN_TASK, f"there is no task {params.task_id}")
     result = node.result_of(tx, row)
     if row.status is not Status.REVEALED or result is None or result.result_hash.hex() != params.result_hash:
-        raise RpcError(Code.ALREADY_DECIDED, f"task {params.task_id} is {row.status.value}: this result is not up for verdicts")
+        raise RpcError(
+            Code.ALREADY_DECIDED, f"task {params.task_id} is {row.status.value}: this result is not up for verdicts"
+        )
     _check_counts(result, params)
     signature = bytes.fromhex(params.sample_signature)
     digest = messages.sample_digest(row.task_id, result.commitment)
-    if not bls.verify(entry.bls_uncompressed, digest, signature):
+    if not certificate.verify_attestation(digest, params.set_index, signature, validators):
         raise RpcError(
-            Code.BAD_SIGNATURE, f"sampleSignature is not validator {params.set_index}'s over {digest.hex()}", {"digest": digest.hex()}
+            Code.BAD_SIGNATURE,
+            f"sampleSignature is not validator {params.set_index}'s over {digest.hex()}",
+            {"digest": digest.hex()},
         )
     verdict = VerdictRow(
         authority=authority,
@@ -152,14 +161,13 @@ def submit_verdict(
     return {"status": decided.status.value}
 
 
-def _entry(validators: ValidatorSet, authority: bytes, set_index: int) -> SetEntry:
+def _check_index(validators: ValidatorSet, authority: bytes, set_index: int) -> None:
     if validators.index_of(authority) != set_index:
         raise RpcError(
             Code.NOT_A_VALIDATOR,
             f"{views.base58(authority)} is not validator {set_index} of the pinned set, version {validators.version}",
             {"setVersion": validators.version},
         )
-    return validators.entries[set_index]
 
 
 def _check_counts(result: ResultRow, params: p.SubmitVerdict) -> None:
@@ -171,7 +179,9 @@ def _check_counts(result: ResultRow, params: p.SubmitVerdict) -> None:
         wrong = f"checkedIntervals must be different numbers below {result.intervals}"
     elif len(checked) != params.replayed:
         wrong = f"replayed is {params.replayed}, checkedIntervals has {len(checked)}"
-    elif params.disputed_interval is not None and (params.verdict != "reject" or params.disputed_interval not in checked):
+    elif params.disputed_interval is not None and (
+        params.verdict != "reject" or params.disputed_interval not in checked
+    ):
         wrong = "disputedInterval goes with a rejecting verdict and must be among checkedIntervals"
     elif (params.verdict == "accept") != (params.reason == "none"):
         wrong = "reason is none for accept and something else otherwise"
@@ -188,9 +198,7 @@ def get_proposal(node: Node, params: p.GetProposal) -> dict[str, Any]:
     return views.checkpoint(node, row)
 
 
-def submit_attestation(
-    node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation
-) -> dict[str, Any]:
+def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation) -> dict[str, Any]:
     """Keeps a verified BLS signature on the epoch in flight. The caller must be the authority of that index."""
     current = node.chain.position.current
     row = current.row if current else None
@@ -198,9 +206,9 @@ def submit_attestation(
         shown = {"epoch": row.epoch, "attempt": row.attempt, "hash": row.hash.hex()} if row else {}
         raise RpcError(Code.WRONG_PROPOSAL, "this is not the proposal in flight", shown)
     validators = set_of(node, row)
-    entry = _entry(validators, caller, params.set_index)
+    _check_index(validators, caller, params.set_index)
     signature = bytes.fromhex(params.signature)
-    if not bls.verify(entry.bls_uncompressed, row.hash, signature):
+    if not certificate.verify_attestation(row.hash, params.set_index, signature, validators):
         raise RpcError(
             Code.BAD_SIGNATURE, f"it is not validator {params.set_index}'s over {params.hash}", {"digest": params.hash}
         )

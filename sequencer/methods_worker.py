@@ -109,7 +109,9 @@ def _held(node: Node, tx: db.Transaction, worker: bytes, task_id: str, lease_id:
     if row is None:
         raise RpcError(Code.UNKNOWN_TASK, f"there is no task {task_id}")
     if row.status not in (Status.LEASED, Status.COMMITTED) or not assignment.holds(row, worker, lease_id, node.slot):
-        raise RpcError(Code.LEASE_LOST, f"lease {lease_id} on task {task_id} expired or is another's (slot {node.slot})")
+        raise RpcError(
+            Code.LEASE_LOST, f"lease {lease_id} on task {task_id} expired or is another's (slot {node.slot})"
+        )
     return row
 
 
@@ -133,9 +135,7 @@ def commit_result(node: Node, tx: db.Transaction, worker: bytes, params: p.Commi
 
 
 def _result(node: Node, worker: bytes, params: p.RevealResult) -> Record:
-    payload = TaskResult(
-        params.nonce, params.lease_id, bytes.fromhex(params.result_hash), bytes.fromhex(params.salt)
-    )
+    payload = TaskResult(params.nonce, params.lease_id, bytes.fromhex(params.result_hash), bytes.fromhex(params.salt))
     return Record(Op.TASK_RESULT, 0, node_id(worker), bytes.fromhex(params.task_id), payload)
 
 
@@ -148,10 +148,13 @@ def reveal_result(
     row = _held(node, tx, worker, params.task_id, params.lease_id)
     if row.status is not Status.COMMITTED or row.commitment is None:
         raise RpcError(Code.WRONG_COMMITMENT, "commit before you reveal")
-    commitment = messages.commitment(node.domain, row.task_id, params.lease_id, worker, payload.salt, payload.result_hash)
+    commitment = messages.commitment(
+        node.domain, row.task_id, params.lease_id, worker, payload.salt, payload.result_hash
+    )
     if commitment != row.commitment:
         raise RpcError(
-            Code.WRONG_COMMITMENT, f"salt and resultHash lead to {commitment.hex()}, committed was {row.commitment.hex()}"
+            Code.WRONG_COMMITMENT,
+            f"salt and resultHash lead to {commitment.hex()}, committed was {row.commitment.hex()}",
         )
     _check_result_hash(row, worker, params)
     intervals = _check_trace(node, params)

@@ -58,7 +58,10 @@ class Node:
     view: L1View = field(default_factory=L1View)
     last_seen_slots: dict[bytes, int] = field(default_factory=dict)
     open_since: float | None = None
+    cut_at: float | None = None
     quorum_since: float | None = None
+    suspected_fork: bytes | None = None
+    nonces_swept_slot: int = 0
     alarm: str | None = None
     wake_poster: trio.Event = field(default_factory=trio.Event)
 
@@ -118,7 +121,7 @@ class Node:
         )
         self.chain.append(tx, group)
         now = self.now()
-        tx.after(lambda: self._opened(now))
+        tx.after(lambda: self.opened(now))
         return group
 
     def reconcile(self, tx: db.Transaction, task_ids: Iterable[bytes]) -> None:
@@ -138,12 +141,19 @@ class Node:
                     self.tasks.put(tx, replace(row, epoch=cut.row.epoch))
             now = self.now() if tx.read(self.chain.position_cell).open.records else None
             tx.after(lambda: setattr(self, "open_since", now))
-        self.quorum_since = None
+        self.quorum_since, self.cut_at = None, self.now()
         metrics.EPOCH.set(cut.row.epoch)
         metrics.BATCH_RECORDS.observe(cut.row.records)
-        log.info("epoch cut", epoch=cut.row.epoch, attempt=cut.row.attempt, records=cut.row.records, cut_slot=cut.row.cut_slot)
+        log.info(
+            "epoch cut",
+            epoch=cut.row.epoch,
+            attempt=cut.row.attempt,
+            records=cut.row.records,
+            cut_slot=cut.row.cut_slot,
+        )
 
-    def _opened(self, now: float) -> None:
+    def opened(self, now: float) -> None:
+        """The open batch holds something since now, unless it did before."""
         if self.open_since is None:
             self.open_since = now
 

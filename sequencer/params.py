@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-
-from sequencer.errors import Code, RpcError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
+
+from sequencer.errors import Code, RpcError
 
 U64 = Annotated[int, msgspec.Meta(ge=0)]  # the upper bound is checked when the JSON is parsed
 U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]

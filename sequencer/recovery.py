@@ -5,7 +5,6 @@ Each cut epoch must lead to the state root it was cut with; otherwise the node r
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain as joined
 
 import structlog
@@ -32,7 +31,11 @@ def initialise(database: db.Database, meta: MetaRow, pinned: ValidatorSet) -> No
     """The first rows of a new data directory."""
     with database.transaction() as tx:
         tx.put(db.META, b"", meta)
-        tx.put(db.SETS, db.u64be(pinned.version), SetRow(version=pinned.version, entries=[e.encode() for e in pinned.entries]))
+        tx.put(
+            db.SETS,
+            db.u64be(pinned.version),
+            SetRow(version=pinned.version, entries=[e.encode() for e in pinned.entries]),
+        )
 
 
 def load(database: db.Database, domain: Domain | None) -> Chain:
@@ -43,7 +46,11 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     checked = database.check()
     meta = database.get(db.META, b"")
     if meta is None:
-        raise StoreCorruption("the store has no row of its own, yet it has others") if checked else WrongStore("the store is empty")
+        raise (
+            StoreCorruption("the store has no row of its own, yet it has others")
+            if checked
+            else WrongStore("the store is empty")
+        )
     if meta.schema != db.SCHEMA:
         raise WrongStore(f"the store has schema {meta.schema}, this version reads {db.SCHEMA}")
     stored = Domain(meta.genesis, meta.program)
@@ -73,14 +80,19 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     replayed = rules.replay(tip, context, taken, waiting)
     left = (*replayed.beyond, *(group for group, _ in replayed.rejected))
     position = Position(finalized, posted, current, replayed.batch, left, pinned)
-    log.info("store loaded", rows=checked, finalized_epoch=finalized.epoch, tip_epoch=tip.epoch, open_records=replayed.batch.records)
+    log.info(
+        "store loaded",
+        rows=checked,
+        finalized_epoch=finalized.epoch,
+        tip_epoch=tip.epoch,
+        open_records=replayed.batch.records,
+    )
     return Chain(stored, meta, position)
 
 
 def _finalized_head(database: db.Database, domain: Domain, meta: MetaRow) -> Head:
-    genesis = Head.genesis(domain)
     if meta.finalized_epoch == 0:
-        return genesis
+        return Head.genesis(domain)
     row = database.get(db.EPOCHS, db.u64be(meta.finalized_epoch))
     if row is None:
         raise StoreCorruption(f"epoch {meta.finalized_epoch} is final, but its row is not there")
@@ -92,7 +104,7 @@ def _finalized_head(database: db.Database, domain: Domain, meta: MetaRow) -> Hea
         raise StoreCorruption(
             f"the snapshot of epoch {row.epoch} has state root {state.root.hex()}, it was final with {row.state_root.hex()}"
         )
-    return replace(genesis, epoch=row.epoch, checkpoint_hash=row.hash, cut_slot=row.cut_slot, inbox_cursor=row.inbox_cursor, inbox_hash=row.inbox_hash, state=state)
+    return Head(row.epoch, row.hash, row.cut_slot, row.inbox_cursor, row.inbox_hash, state)
 
 
 def _flight(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rocksdict import DBRecoveryMode, Options, Rdict, WriteBatch, WriteOptions
 
@@ -51,7 +51,9 @@ class Store(Protocol):
 
 
 def _checksum(key: bytes, value: bytes) -> bytes:
-    return blake2b(len(key).to_bytes(4, "little") + key + value, digest_size=CHECKSUM_BYTES, person=b"pouw-store").digest()
+    return blake2b(
+        len(key).to_bytes(4, "little") + key + value, digest_size=CHECKSUM_BYTES, person=b"pouw-store"
+    ).digest()
 
 
 def seal(key: bytes, value: bytes) -> bytes:
@@ -78,7 +80,7 @@ class RocksStore:
         self._path = path
         try:
             self._db = Rdict(str(path), options)
-        except Exception as error:  # noqa: BLE001  rocksdict raises bare Exception
+        except Exception as error:  # rocksdict raises bare Exceptions
             kind = StoreCorruption if "Corruption" in str(error) else StoreError
             raise kind(f"the database {path} cannot be opened: {error}") from error
         self._durable = WriteOptions()
@@ -87,19 +89,20 @@ class RocksStore:
     def get(self, key: bytes) -> bytes | None:
         try:
             stored = self._db.get(key)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise StoreCorruption(f"the record under key {key!r} cannot be read: {error}") from error
         return None if stored is None else unseal(key, stored)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         try:
-            for key, stored in self._db.items(from_key=prefix):
+            pairs: Iterator[tuple[Any, bytes]] = self._db.items(from_key=prefix)
+            for key, stored in pairs:
                 if not key.startswith(prefix):
                     return
                 yield key, unseal(key, stored)
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise StoreCorruption(f"the records from key {prefix!r} on cannot be read: {error}") from error
 
     def commit(self, writes: Mapping[bytes, bytes | None]) -> None:
@@ -111,7 +114,7 @@ class RocksStore:
                 batch.put(key, seal(key, value))
         try:
             self._db.write(batch, self._durable)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise StoreUnwritable(f"the database {self._path} refused a write: {error}") from error
 
     def close(self) -> None:

@@ -1,0 +1,62 @@
+"""From a posted checkpoint to a final one: asks L1 to finalize when the window is over, and believes it only at `finalized`."""
+
+from __future__ import annotations
+
+import structlog
+
+from sequencer import crash, metrics
+from sequencer.l1_port import L1Port
+from sequencer.node import Node
+from settlement.accounts import CheckpointStatus, Config
+from settlement.errors import TransactionError
+
+log = structlog.get_logger(__name__)
+
+
+async def step(node: Node, port: L1Port) -> bool:
+    """One step; whether there was one to take. L1Error when L1 does not answer."""
+    config, finalized = node.view.config, node.view.finalized_config
+    if config is None or finalized is None:
+        return False
+    if await _take_finalized(node, port, finalized):
+        return True
+    return await _request_finalization(node, port, config)
+
+
+async def _take_finalized(node: Node, port: L1Port, finalized: Config) -> bool:
+    posted = node.chain.position.posted
+    if not posted or finalized.finalized.epoch < posted[0].row.epoch:
+        return False
+    row = posted[0].row
+    found = await port.checkpoint(row.epoch, "finalized")
+    if found is None or found.status is not CheckpointStatus.FINALIZED:
+        return False
+    if found.hash != row.hash:
+        node.alarm = (
+            f"L1 finalized another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
+        )
+        log.error("foreign checkpoint is final", epoch=row.epoch)
+        return False
+    with node.database.transaction() as tx:
+        node.chain.finalize(tx)
+    metrics.FINALIZED_EPOCH.set(row.epoch)
+    log.info("epoch finalized", epoch=row.epoch)
+    crash.point("finalized_unclaimed")
+    return True
+
+
+async def _request_finalization(node: Node, port: L1Port, config: Config) -> bool:
+    """Anyone may finalize; that somebody was faster is no failure."""
+    epoch = config.finalized.epoch + 1
+    flight = next((f for f in node.chain.position.posted if f.row.epoch == epoch), None)
+    if flight is None or flight.row.posted_slot is None:
+        return False
+    if node.slot <= flight.row.posted_slot + config.parameters.challenge_window_slots:
+        return False
+    try:
+        await port.confirm(await port.sign_finalize(epoch), False)
+    except TransactionError as error:
+        metrics.FAILURES.labels("finalize").inc()
+        log.warning("finalization did not land", epoch=epoch, error=str(error))
+        return False
+    return True

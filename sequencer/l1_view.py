@@ -1,0 +1,138 @@
+"""Looking at L1: slots and Config at two commitments, new inbox entries, the pinned set, and forks.
+
+What is read becomes events of the node. Deposits are taken at `confirmed`; if L1 takes one back, what rested on it is replayed without it.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from sequencer import database as db
+from sequencer import metrics
+from sequencer.l1_port import L1Port
+from sequencer.node import L1View, Node
+from sequencer.rows import DepositRow
+from settlement import records
+from settlement.accounts import Config, InboxEntryAccount
+from settlement.messages import DEPOSIT_KIND, deposit_payload_hash, next_inbox_hash
+from settlement.records import EconomicEvent, Event, Op, Record
+from settlement.signing import node_id
+
+log = structlog.get_logger(__name__)
+
+MAX_ENTRIES_PER_POLL = 512
+
+
+async def poll(node: Node, port: L1Port) -> None:
+    """One look. L1Error when L1 does not answer, and then nothing has changed."""
+    slot = await port.slot("confirmed")
+    config = await port.config("confirmed")
+    finalized_slot = await port.slot("finalized")
+    finalized_config = await port.config("finalized")
+    node.view = L1View(slot, finalized_slot, config, finalized_config, node.now())
+    metrics.L1_SLOT.set(slot)
+    await _follow_pinned_set(node, port, config)
+    _watch_posts(node, config)
+    await _watch_deposits(node, port, config, finalized_config)
+    await _take_deposits(node, port, config)
+
+
+async def _follow_pinned_set(node: Node, port: L1Port, config: Config) -> None:
+    pinned = node.chain.position.pinned
+    if config.pinned.version in (0, pinned.version) and config.pinned.hash in (bytes(32), pinned.hash(node.domain)):
+        return
+    account = await port.validator_set(config.pinned.version)
+    if account is None or not account.sealed:
+        return  # a node that lags behind the one that answered for Config; the next look will show it
+    validators = account.validator_set
+    if validators.hash(node.domain) != config.pinned.hash:
+        raise RuntimeError(f"validator set {config.pinned.version} on L1 does not have the hash that Config pins")
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.pin(tx, validators))
+    log.info("validator set pinned", version=validators.version, validators=len(validators))
+
+
+def _watch_posts(node: Node, config: Config) -> None:
+    """A confirmed post that L1 no longer has is posted again. One look may come from a node that lags; two in a row count."""
+    lost = next((f.row for f in node.chain.position.posted if f.row.epoch > config.posted.epoch), None)
+    if lost is None or node.view.slot < (lost.posted_slot or 0):
+        node.suspected_fork = None
+    elif node.suspected_fork != lost.hash:
+        node.suspected_fork = lost.hash
+    else:
+        node.suspected_fork = None
+        with node.database.transaction() as tx:
+            node.reconcile(tx, node.chain.fork(tx, lost.epoch))
+        metrics.FORKS.inc()
+        log.warning("L1 took a confirmed post back", epoch=lost.epoch)
+
+
+async def _watch_deposits(node: Node, port: L1Port, config: Config, finalized: Config) -> None:
+    """Compares the last entry taken with L1's, until it is final there."""
+    cursor, last_hash = taken(node)
+    if cursor <= finalized.inbox.count or cursor == node.chain.position.tip.inbox_cursor:
+        return
+    if config.inbox.count >= cursor:
+        (entry,) = await port.inbox_entries(cursor - 1, cursor)
+        if entry.hash_after == last_hash:
+            return
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.forget_deposits(tx, node.chain.position.tip.inbox_cursor))
+    metrics.FORKS.inc()
+    log.warning("L1 took deposits back", cursor=cursor, count_on_l1=config.inbox.count)
+
+
+async def _take_deposits(node: Node, port: L1Port, config: Config) -> None:
+    cursor, inbox_hash = taken(node)
+    end = min(config.inbox.count, cursor + MAX_ENTRIES_PER_POLL)
+    if end <= cursor:
+        return
+    rows: list[DepositRow] = []
+    for entry in await port.inbox_entries(cursor, end):
+        row = deposit_row(entry, inbox_hash, int(node.unix_time()))
+        if row is None:
+            log.warning("inbox entry does not continue ours: L1 has forked", index=entry.index)
+            break
+        rows.append(row)
+        inbox_hash = row.inbox_hash
+    if not rows:
+        return
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.ingest(tx, rows))
+        now = node.now()
+        tx.after(lambda: node.opened(now))
+    log.info("deposits taken", first=cursor, count=len(rows))
+
+
+def taken(node: Node) -> tuple[int, bytes]:
+    """The cursor and inbox hash after all entries taken so far, also those that wait for a later epoch."""
+    last = None
+    for _, row in node.database.scan(db.DEPOSITS):
+        last = row
+    tip = node.chain.position.tip
+    if last is None or last.index < tip.inbox_cursor:
+        return tip.inbox_cursor, tip.inbox_hash
+    return last.index + 1, last.inbox_hash
+
+
+def deposit_row(entry: InboxEntryAccount, previous_hash: bytes, unix_time: int) -> DepositRow | None:
+    """The row of an inbox entry, None when it does not continue `previous_hash`. ValueError for a kind that is not known yet."""
+    if next_inbox_hash(previous_hash, entry.entry) != entry.hash_after:
+        return None
+    beneficiary = bytes(entry.beneficiary)
+    if entry.kind != DEPOSIT_KIND or entry.payload_hash != deposit_payload_hash(beneficiary):
+        raise ValueError(f"inbox entry {entry.index} of kind {entry.kind} is no deposit that this version understands")
+    event = EconomicEvent(
+        Event.DEPOSIT, lamports=entry.lamports, inbox_index=entry.index, slot=entry.slot, public_key=beneficiary
+    )
+    record = Record(Op.ECONOMIC_EVENT, unix_time & 0xFFFFFFFF, node_id(beneficiary), bytes(32), event)
+    return DepositRow(
+        index=entry.index,
+        slot=entry.slot,
+        kind=entry.kind,
+        lamports=entry.lamports,
+        payload_hash=entry.payload_hash,
+        beneficiary=beneficiary,
+        inbox_hash=entry.hash_after,
+        record=records.encode(record),
+    )

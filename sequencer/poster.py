@@ -1,0 +1,136 @@
+"""From attestations to a confirmed post. L1 is asked before anything is sent, and again before anything is sent anew.
+
+The signed transaction is stored before it is first sent, so after a crash the same bytes are followed; only when L1 says that they can no
+longer land is another one signed. An attempt is given up only when L1's finalized slot is past its expiry and no checkpoint of the epoch
+is there: until then it may land, and validators would refuse to sign the next.
+"""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from sequencer import crash, metrics
+from sequencer.attestation import Readiness, bitmap_of, readiness
+from sequencer.epoch_loop import can_no_longer_land
+from sequencer.l1_port import L1Port
+from sequencer.lifecycle import CheckpointStatus
+from sequencer.methods_validator import attestations, set_of
+from sequencer.node import Node
+from sequencer.rows import EpochRow, SentRow
+from settlement import certificate
+from settlement.accounts import Checkpoint
+from settlement.errors import L1Error, TransactionError, TransactionFailed
+from settlement.transactions import Confirmed
+
+log = structlog.get_logger(__name__)
+
+LOOKUP_SECONDS = 10.0
+
+
+async def step(node: Node, port: L1Port) -> bool:
+    """Brings the epoch in flight one step further; whether there was a step to take. L1Error when L1 does not answer."""
+    current = node.chain.position.current
+    if current is None:
+        return False
+    if current.row.status is CheckpointStatus.ATTESTING:
+        return _certify(node, current.row) or await _give_up_if_dead(node, port, current.row)
+    return await _post(node, port, current.row)
+
+
+def _certify(node: Node, row: EpochRow) -> bool:
+    signatures, validators = attestations(node, node.database, row), set_of(node, row)
+    if not validators.is_quorum(bitmap_of(signatures)):
+        return False
+    if node.quorum_since is None:
+        node.quorum_since = node.now()
+    state = readiness(
+        signatures,
+        validators,
+        seconds_since_quorum=node.now() - node.quorum_since,
+        grace_seconds=node.config.attestation_grace_seconds,
+    )
+    if state is not Readiness.READY:
+        return False
+    made = certificate.certify(node.domain, row.message, signatures, validators)
+    with node.database.transaction() as tx:
+        node.chain.certify(tx, made.bitmap, made.signature)
+    node.quorum_since = None
+    log.info("epoch certified", epoch=row.epoch, attempt=row.attempt, signers=len(signatures), set_size=len(validators))
+    crash.point("attested_unsent")
+    return True
+
+
+async def _post(node: Node, port: L1Port, row: EpochRow) -> bool:
+    found = await port.checkpoint(row.epoch, "confirmed")
+    if found is not None:
+        return await _landed(node, port, row, found, None)
+    if row.sent and await _follow(node, port, row, row.sent[-1], possibly_sent=True):
+        return True
+    if node.slot > row.expiry_slot:
+        return await _give_up_if_dead(node, port, row)
+    sent = await port.sign_post(row)
+    with node.database.transaction() as tx:
+        node.chain.note_sent(tx, sent)
+    return await _follow(node, port, row, sent, possibly_sent=False)
+
+
+async def _follow(node: Node, port: L1Port, row: EpochRow, sent: SentRow, *, possibly_sent: bool) -> bool:
+    """Whether this transaction made the checkpoint; when it failed or expired, L1 says why and the caller looks again."""
+    try:
+        confirmed = await port.confirm(sent, possibly_sent)
+    except TransactionError as error:
+        metrics.FAILURES.labels("post").inc()
+        log.warning("post did not land", epoch=row.epoch, attempt=row.attempt, error=str(error))
+        if isinstance(error, TransactionFailed) and not possibly_sent:
+            await trio.sleep(node.config.poll_seconds)
+        found = await port.checkpoint(row.epoch, "confirmed")
+        return found is not None and await _landed(node, port, row, found, None)
+    crash.point("posted_unconfirmed")
+    found = await port.checkpoint(row.epoch, "confirmed")
+    return found is not None and await _landed(node, port, row, found, confirmed)
+
+
+async def _landed(node: Node, port: L1Port, row: EpochRow, found: Checkpoint, confirmed: Confirmed | None) -> bool:
+    """The epoch's account is on L1: ours, or another's under the same number, which only a second sequencer can have made."""
+    if found.hash != row.hash:
+        node.alarm = f"L1 has another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
+        log.error("foreign checkpoint", epoch=row.epoch, theirs=found.hash.hex(), ours=row.hash.hex())
+        return False
+    if confirmed is None:
+        confirmed = await _find_transaction(port, row)
+    with node.database.transaction() as tx:
+        node.chain.post(
+            tx,
+            l1_signature=confirmed.signature if confirmed else None,
+            slot=found.posted_slot,
+            compute_units=confirmed.compute_units if confirmed else None,
+        )
+    metrics.POSTED_EPOCH.set(row.epoch)
+    if node.cut_at is not None:
+        metrics.POST_SECONDS.observe(node.now() - node.cut_at)
+    log.info("epoch posted", epoch=row.epoch, attempt=row.attempt, slot=found.posted_slot)
+    return True
+
+
+async def _find_transaction(port: L1Port, row: EpochRow) -> Confirmed | None:
+    """Which of our transactions made it. None when L1 does not tell: the checkpoint is there all the same."""
+    for sent in reversed(row.sent):
+        with trio.move_on_after(LOOKUP_SECONDS):
+            try:
+                return await port.confirm(sent, True)
+            except L1Error as error:
+                log.info("not the transaction that posted", epoch=row.epoch, signature=sent.signature, error=str(error))
+    return None
+
+
+async def _give_up_if_dead(node: Node, port: L1Port, row: EpochRow) -> bool:
+    if not await can_no_longer_land(node, port, row.epoch, row.expiry_slot):
+        return False
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.give_up(tx))
+    node.quorum_since = None
+    node.opened(node.now())
+    metrics.ATTEMPTS_GIVEN_UP.inc()
+    log.warning("attempt given up", epoch=row.epoch, attempt=row.attempt, expiry_slot=row.expiry_slot)
+    return True
