@@ -55,8 +55,7 @@ pub fn multiply(out: &mut Fp2, a: &Fp2, b: &Fp2) {
 /// out = a² / R: (a0 + a1)(a0 - a1) + 2·a0·a1·i.
 #[inline(never)]
 pub fn square(out: &mut Fp2, a: &Fp2) {
-    let (mut sum, mut difference, mut columns) =
-        (MaybeUninit::uninit(), MaybeUninit::uninit(), MaybeUninit::uninit());
+    let (mut sum, mut difference, mut columns) = (MaybeUninit::uninit(), MaybeUninit::uninit(), MaybeUninit::uninit());
     let mut doubled = MaybeUninit::uninit();
     fp::add_unreduced(&mut sum, &a.c0, &a.c1);
     fp::subtract_unreduced(&mut difference, &a.c0, &a.c1);

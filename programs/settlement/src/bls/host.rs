@@ -1,8 +1,9 @@
-//! What stands in for the syscalls off chain, so that `cargo test` can run the whole hash natively: SHA-256 (FIPS 180-4)
-//! and additions on E2 over our own field. There is no G1 and no pairing here; those return the syscalls' failure.
+//! What stands in for the syscalls off chain, so that `cargo test` can run the whole hash natively: SHA-256 and additions
+//! on E2 over our own field. There is no G1 and no pairing here; those return the syscalls' failure.
 
 use super::fp::{self, Fp};
 use super::fp2::{self, Fp2};
+use sha2::{Digest, Sha256};
 
 const FAILED: u64 = 1;
 const G2: u64 = 6 | 0x80;
@@ -19,9 +20,9 @@ pub unsafe fn sol_sha256(parts: *const u8, count: u64, out: *mut u8) -> u64 {
     let parts = core::slice::from_raw_parts(parts as *const &[u8], count as usize);
     let mut hasher = Sha256::new();
     for part in parts {
-        part.iter().for_each(|byte| hasher.push(*byte));
+        hasher.update(part);
     }
-    (out as *mut [u8; 32]).write(hasher.finish());
+    (out as *mut [u8; 32]).write(hasher.finalize().into());
     0
 }
 
@@ -69,7 +70,8 @@ impl Point {
         if *bytes == infinity {
             return Some(Point { x: fp2::ZERO, y: fp2::ZERO, infinity: true });
         }
-        let coordinate = |at: usize| Some(Fp2 { c1: read_fp(&bytes[at..at + 48])?, c0: read_fp(&bytes[at + 48..at + 96])? });
+        let coordinate =
+            |at: usize| Some(Fp2 { c1: read_fp(&bytes[at..at + 48])?, c0: read_fp(&bytes[at + 48..at + 96])? });
         let point = Point { x: coordinate(0)?, y: coordinate(96)?, infinity: false };
         let mut right = multiply(&multiply(&point.x, &point.x), &point.x);
         fp::combine_into(&mut right.c0, 1, &fp::ONE, 4);
@@ -182,102 +184,4 @@ fn inverse(a: &Fp2) -> Fp2 {
     fp::multiply(&mut out.c1, &a.c1, &power);
     fp::combine_into(&mut out.c1, -1, &fp::ONE, 0);
     out
-}
-
-struct Sha256 {
-    state: [u32; 8],
-    block: [u8; 64],
-    length: u64,
-}
-
-impl Sha256 {
-    fn new() -> Sha256 {
-        let mut state = [0u32; 8];
-        for (word, prime) in state.iter_mut().zip(PRIMES) {
-            *word = root_fraction(prime, 2);
-        }
-        Sha256 { state, block: [0; 64], length: 0 }
-    }
-
-    fn push(&mut self, byte: u8) {
-        self.block[(self.length % 64) as usize] = byte;
-        self.length += 1;
-        if self.length % 64 == 0 {
-            self.compress();
-        }
-    }
-
-    fn compress(&mut self) {
-        let mut w = [0u32; 64];
-        for (word, bytes) in w.iter_mut().zip(self.block.chunks_exact(4)) {
-            *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        }
-        for t in 16..64 {
-            let s0 = w[t - 15].rotate_right(7) ^ w[t - 15].rotate_right(18) ^ w[t - 15] >> 3;
-            let s1 = w[t - 2].rotate_right(17) ^ w[t - 2].rotate_right(19) ^ w[t - 2] >> 10;
-            w[t] = w[t - 16].wrapping_add(s0).wrapping_add(w[t - 7]).wrapping_add(s1);
-        }
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = self.state;
-        for t in 0..64 {
-            let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-            let constant = root_fraction(PRIMES[t], 3);
-            let t1 = h.wrapping_add(s1).wrapping_add(e & f ^ !e & g).wrapping_add(constant).wrapping_add(w[t]);
-            let s0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
-            let t2 = s0.wrapping_add(a & b ^ a & c ^ b & c);
-            (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(t1), c, b, a, t1.wrapping_add(t2));
-        }
-        for (word, add) in self.state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *word = word.wrapping_add(add);
-        }
-    }
-
-    fn finish(mut self) -> [u8; 32] {
-        let bits = 8 * self.length;
-        self.push(0x80);
-        while self.length % 64 != 56 {
-            self.push(0);
-        }
-        bits.to_be_bytes().iter().for_each(|byte| self.push(*byte));
-        let mut out = [0u8; 32];
-        for (bytes, word) in out.chunks_exact_mut(4).zip(self.state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        out
-    }
-}
-
-/// The first 64 primes, whose roots give SHA-256 its constants.
-const PRIMES: [u32; 64] = {
-    let mut primes = [0u32; 64];
-    let (mut count, mut candidate) = (0, 2);
-    while count < 64 {
-        let (mut index, mut prime) = (0, true);
-        while index < count {
-            if candidate % primes[index] == 0 {
-                prime = false;
-            }
-            index += 1;
-        }
-        if prime {
-            primes[count] = candidate;
-            count += 1;
-        }
-        candidate += 1;
-    }
-    primes
-};
-
-/// The first 32 bits of the fraction of `number`'s square (2) or cube (3) root, by bisection in integers.
-fn root_fraction(number: u32, degree: u32) -> u32 {
-    let target = u128::from(number) << (32 * degree);
-    let (mut low, mut high) = (0u128, 1u128 << 40);
-    while high - low > 1 {
-        let middle = (low + high) / 2;
-        if middle.pow(degree) <= target {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low as u32
 }

@@ -52,7 +52,12 @@ pub fn hash_to_g2(message: &[u8; 32], hints: &[u8; HINT_BYTES], out: &mut [u8; 1
 
 /// The same for any message and a domain separation tag of at most 255 bytes.
 #[inline(never)]
-pub fn hash_with_tag(message: &[u8], dst: &[u8], hints: &[u8; HINT_BYTES], out: &mut [u8; 192]) -> Result<(), HintError> {
+pub fn hash_with_tag(
+    message: &[u8],
+    dst: &[u8],
+    hints: &[u8; HINT_BYTES],
+    out: &mut [u8; 192],
+) -> Result<(), HintError> {
     let mut candidates = [map::Candidate::EMPTY; 2];
     let mut images = [g2::G2Point::EMPTY; 2];
     let mut read = map::Hints::EMPTY;

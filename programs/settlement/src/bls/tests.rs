@@ -123,8 +123,24 @@ fn columns_of_extreme_limbs_do_not_overflow() {
     let extremes = [
         Fp(core::array::from_fn(|k| if k < 12 { -(1 << 29) } else { -1_000_000 })),
         Fp(core::array::from_fn(|k| if k < 12 { (1 << 29) - 1 } else { 1_000_000 })),
-        Fp(core::array::from_fn(|k| if k == 12 { 1_000_000 } else if k % 2 == 0 { -(1 << 29) } else { (1 << 29) - 1 })),
-        Fp(core::array::from_fn(|k| if k == 12 { -1_000_000 } else if k % 2 == 1 { -(1 << 29) } else { (1 << 29) - 1 })),
+        Fp(core::array::from_fn(|k| {
+            if k == 12 {
+                1_000_000
+            } else if k % 2 == 0 {
+                -(1 << 29)
+            } else {
+                (1 << 29) - 1
+            }
+        })),
+        Fp(core::array::from_fn(|k| {
+            if k == 12 {
+                -1_000_000
+            } else if k % 2 == 1 {
+                -(1 << 29)
+            } else {
+                (1 << 29) - 1
+            }
+        })),
     ];
     for c0 in extremes {
         for c1 in extremes {
@@ -204,7 +220,8 @@ fn the_sign_of_an_imaginary_number_is_its_imaginary_part_s() {
     for (c1, odd, zero) in [(2, false, false), (3, true, false), (0, false, true)] {
         let mut number = fp::ZERO;
         number.0[0] = c1;
-        let mut element = FieldElement { value: fp2::Fp2 { c0: fp::ZERO, c1: entered(&number) }, is_odd: !odd, is_zero: !zero };
+        let mut element =
+            FieldElement { value: fp2::Fp2 { c0: fp::ZERO, c1: entered(&number) }, is_odd: !odd, is_zero: !zero };
         expand::set_sign(&mut element);
         assert_eq!((element.is_odd, element.is_zero), (odd, zero));
     }
@@ -293,7 +310,8 @@ fn altered_hints_are_refused_each_for_its_reason() {
         };
         for root in [0, 96] {
             let second = hints[root] & 0x80;
-            let c1: Vec<u8> = core::iter::once(hints[root] & 0x7f).chain(hints[root + 1..root + 48].iter().copied()).collect();
+            let c1: Vec<u8> =
+                core::iter::once(hints[root] & 0x7f).chain(hints[root + 1..root + 48].iter().copied()).collect();
             let c0 = &hints[root + 48..root + 96];
             // The same numbers plus P: congruent, of the other parity, and 48 bytes still.
             assert_eq!(result(&with(root + 48, &shifted_by_p(c0))), Err(HintError::NotCanonical));
