@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from solders.account import Account
@@ -19,6 +19,7 @@ from solders.clock import Clock
 from solders.epoch_schedule import EpochSchedule
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.sysvar import CLOCK, SLOT_HASHES
@@ -27,8 +28,9 @@ from solders.transaction_metadata import FailedTransactionMetadata, TransactionM
 
 from localnet.blockhash_queue import BlockhashQueue
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
+from localnet.fees import cost_units
 from localnet.history import Block, History, InnerInstruction, LandedTransaction
-from localnet.programs import program_data_address
+from localnet.programs import UPGRADEABLE_LOADER_ID, program_data_address
 from localnet.token_balances import token_balances
 from localnet.transaction_keys import TransactionKeys, resolve_keys
 from localnet.undo import Unchanged, UndoLog
@@ -36,6 +38,8 @@ from localnet.undo import Unchanged, UndoLog
 SLOTS_PER_EPOCH = 432_000
 SLOT_HASHES_LENGTH = 512
 HISTORY_SLOTS = 100_000
+ACCOUNT_BASE_BYTES = 64
+LOOKUP_TABLE_BYTES = 8_248
 
 _BLOCKHASH_TAG = hashlib.sha256(b"pouw-localnet/blockhash").digest()
 _BANK_HASH_TAG = hashlib.sha256(b"pouw-localnet/bank-hash").digest()
@@ -52,6 +56,7 @@ class Outcome:
     fee_lamports: int
     logs: tuple[str, ...] = ()
     compute_units: int = 0
+    loaded_bytes: int = 0
     inner_instructions: tuple[tuple[InnerInstruction, ...], ...] = ()
     return_data: tuple[Pubkey, bytes] | None = None
     post_accounts: dict[Pubkey, Account] | None = None
@@ -163,10 +168,12 @@ class Bank:
             return not_executed(refusal)
         keys = resolve_keys(transaction, self._svm.get_account)
         before = {key: self._svm.get_account(key) for key in keys.all}
+        loaded_bytes = self._loaded_bytes(transaction, keys.all)
         result = self._svm.send_transaction(transaction)
         outcome = self._outcome(result, transaction)
         if not outcome.executed:
             return outcome
+        outcome = replace(outcome, loaded_bytes=loaded_bytes)
         after = {key: self._svm.get_account(key) for key in keys.writable}
         changed = tuple(key for key in dict.fromkeys(keys.writable) if after[key] != before[key])
         for key in changed:
@@ -184,23 +191,21 @@ class Bank:
             return not_executed(refusal)
         keys = resolve_keys(transaction, lambda key: self.account(key, slot)).all
         with self._as_of(slot, keys):
+            loaded_bytes = self._loaded_bytes(transaction, keys)
             self._svm.with_sigverify(verify_signatures)
             try:
                 result = self._svm.simulate_transaction(transaction)
             finally:
                 self._svm.with_sigverify(True)
         if isinstance(result, FailedTransactionMetadata):
-            return self._outcome(result, transaction)
-        outcome = self._outcome(result.meta(), transaction)
-        return Outcome(
-            error=None,
-            executed=True,
-            fee_lamports=outcome.fee_lamports,
-            logs=outcome.logs,
-            compute_units=outcome.compute_units,
-            inner_instructions=outcome.inner_instructions,
-            return_data=outcome.return_data,
-            post_accounts=dict(result.post_accounts()),
+            outcome, post_accounts = self._outcome(result, transaction), None
+        else:
+            outcome, post_accounts = self._outcome(result.meta(), transaction), dict(result.post_accounts())
+        return replace(
+            outcome,
+            executed=outcome.executed or outcome.error is None,
+            loaded_bytes=loaded_bytes if outcome.executed or outcome.error is None else 0,
+            post_accounts=post_accounts,
         )
 
     @contextmanager
@@ -268,6 +273,21 @@ class Bank:
             return_data=(returned.program_id, bytes(returned.data)) if returned.data else None,
         )
 
+    def _loaded_bytes(self, transaction: VersionedTransaction, keys: Iterable[Pubkey]) -> int:
+        """SIMD-0186: each account that exists, the ProgramData of each program, and a flat size per lookup table."""
+        total = 0
+        for key in keys:
+            account = self._svm.get_account(key)
+            if account is None:
+                continue
+            total += ACCOUNT_BASE_BYTES + len(account.data)
+            if account.executable and account.owner == UPGRADEABLE_LOADER_ID:
+                program_data = self._svm.get_account(program_data_address(key))
+                total += ACCOUNT_BASE_BYTES + len(program_data.data) if program_data else 0
+        if isinstance(transaction.message, MessageV0):
+            total += LOOKUP_TABLE_BYTES * len(transaction.message.address_table_lookups)
+        return total
+
     def _names_missing_program(self, transaction: VersionedTransaction) -> bool:
         message = transaction.message
         programs = {message.account_keys[i.program_id_index] for i in message.instructions}
@@ -303,6 +323,7 @@ class Bank:
             fee_lamports=outcome.fee_lamports,
             logs=outcome.logs,
             compute_units=outcome.compute_units,
+            cost_units=cost_units(transaction.message, len(keys.writable), outcome.compute_units, outcome.loaded_bytes),
             inner_instructions=outcome.inner_instructions,
             return_data=outcome.return_data,
             pre_balances=lamports(before),

@@ -18,7 +18,18 @@ from localnet.programs import RENT_EXEMPT_EPOCH
 from localnet.transaction_keys import is_static_key_writable
 
 MAX_BASE58_BYTES = 128
+_SHORT_META = frozenset(
+    ("err", "fee", "postBalances", "postTokenBalances", "preBalances", "preTokenBalances", "rewards", "status")
+)
 TOP_LEVEL_STACK_HEIGHT = 1
+_MADE_BY_GENESIS = frozenset(
+    Pubkey.from_string(text)
+    for text in ("NativeLoader1111111111111111111111111111111", "Sysvar1111111111111111111111111111111111111")
+)
+_MEMO_PROGRAMS = frozenset(
+    Pubkey.from_string(text)
+    for text in ("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr", "Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo")
+)
 
 
 def account_json(account: Account, encoding: str, data_slice: tuple[int, int] | None) -> dict[str, Any]:
@@ -45,19 +56,34 @@ def account_json(account: Account, encoding: str, data_slice: tuple[int, int] | 
         "executable": account.executable,
         "lamports": account.lamports,
         "owner": str(account.owner),
-        # LiteSVM leaves 0; on a cluster every account is exempt from rent and says so.
-        "rentEpoch": RENT_EXEMPT_EPOCH,
+        # LiteSVM leaves 0 everywhere; on a cluster only what genesis makes by itself has that.
+        "rentEpoch": 0 if account.owner in _MADE_BY_GENESIS else RENT_EXEMPT_EPOCH,
         "space": space,
     }
 
 
-def transaction_json(landed: LandedTransaction, encoding: str, max_supported_version: int | None) -> dict[str, Any]:
-    """transaction, meta and version. Raises RpcError when the client does not support the version."""
-    message = landed.transaction.message
-    version = 0 if isinstance(message, MessageV0) else None
+def transaction_json(
+    landed: LandedTransaction, encoding: str, max_supported_version: int | None, *, show_rewards: bool = True
+) -> dict[str, Any]:
+    """transaction, meta and version. `encoding` "accounts" gives the short form of getBlock's transactionDetails.
+
+    Raises RpcError when the client does not support the version.
+    """
+    version = 0 if isinstance(landed.transaction.message, MessageV0) else None
     if version is not None and (max_supported_version is None or max_supported_version < version):
         raise unsupported_transaction_version(version)
-    body: dict[str, Any] = {"meta": meta_json(landed), "transaction": encoded_transaction(landed, encoding)}
+    meta = meta_json(landed)
+    if not show_rewards:
+        meta["rewards"] = None
+    body: dict[str, Any] = {"meta": meta}
+    if encoding == "accounts":
+        body["meta"] = {name: value for name, value in meta.items() if name in _SHORT_META}
+        signatures = [str(signature) for signature in landed.transaction.signatures]
+        body["transaction"] = {"accountKeys": _parsed_keys(landed), "signatures": signatures}
+    else:
+        body["transaction"] = encoded_transaction(landed, encoding)
+    if encoding == "jsonParsed":
+        del meta["loadedAddresses"]  # they stand among the account keys
     if max_supported_version is not None:
         body["version"] = "legacy" if version is None else version
     return body
@@ -101,21 +127,33 @@ def encoded_transaction(landed: LandedTransaction, encoding: str) -> Any:
 def meta_json(landed: LandedTransaction) -> dict[str, Any]:
     meta = {
         "computeUnitsConsumed": landed.compute_units,
+        "costUnits": landed.cost_units,
         "err": landed.error,
         "fee": landed.fee_lamports,
         "innerInstructions": inner_instructions_json(landed.inner_instructions),
         "loadedAddresses": loaded_addresses_json(landed.loaded_writable, landed.loaded_readonly),
         "logMessages": list(landed.logs),
         "postBalances": list(landed.post_balances),
-        "postTokenBalances": [_token_balance(b) for b in landed.post_token_balances],
+        "postTokenBalances": [token_balance_json(b) for b in landed.post_token_balances],
         "preBalances": list(landed.pre_balances),
-        "preTokenBalances": [_token_balance(b) for b in landed.pre_token_balances],
+        "preTokenBalances": [token_balance_json(b) for b in landed.pre_token_balances],
         "rewards": [],
         "status": status_json(landed.error),
     }
     if landed.return_data is not None:
         meta["returnData"] = return_data_json(landed.return_data)
     return meta
+
+
+def memo(landed: LandedTransaction) -> str | None:
+    """The top-level memos as agave lists them, each as "[length] text"; None without any."""
+    message = landed.transaction.message
+    found = [
+        f"[{len(instruction.data)}] {bytes(instruction.data).decode(errors='replace')}"
+        for instruction in message.instructions
+        if landed.account_keys[instruction.program_id_index] in _MEMO_PROGRAMS
+    ]
+    return "; ".join(found) or None
 
 
 def status_json(error: Any) -> dict[str, Any]:
@@ -185,7 +223,7 @@ def _parsed_keys(landed: LandedTransaction) -> list[dict[str, Any]]:
     ]
 
 
-def _token_balance(balance: TokenBalance) -> dict[str, Any]:
+def token_balance_json(balance: TokenBalance) -> dict[str, Any]:
     ui_amount = balance.amount / 10**balance.decimals
     whole, fraction = divmod(balance.amount, 10**balance.decimals)
     text = f"{whole}.{fraction:0{balance.decimals}d}".rstrip("0").rstrip(".") if balance.decimals else str(whole)

@@ -1,4 +1,4 @@
-"""What a message costs: signatures, precompile signatures and the priority fee (SIMD-0170 for the default limit)."""
+"""What a message costs, in lamports (SIMD-0170 for the default limit) and in the units of the block's cost model."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ _BUILTINS = frozenset(
         "KeccakSecp256k11111111111111111111111111111",
     )
 )
+# solana-cost-model, block_cost_limits.rs; SIMD-0186 for the size of loaded accounts.
+COST_UNITS_PER_SIGNATURE = 720
+COST_UNITS_PER_WRITE_LOCK = 300
+COST_UNITS_PER_LOADED_PAGE = 8
+LOADED_PAGE_BYTES = 32 * 1024
+INSTRUCTION_BYTES_PER_COST_UNIT = 4
 _SET_COMPUTE_UNIT_LIMIT = 2
 _SET_COMPUTE_UNIT_PRICE = 3
 
@@ -51,6 +57,17 @@ def fee_lamports(message: VersionedMessage) -> int:
         if message.account_keys[instruction.program_id_index] in PRECOMPILES and instruction.data:
             signatures += bytes(instruction.data)[0]
     return signatures * LAMPORTS_PER_SIGNATURE + priority
+
+
+def cost_units(message: VersionedMessage, write_locks: int, compute_units: int, loaded_bytes: int) -> int:
+    """What the transaction took of its block's budget; precompile signatures are not counted."""
+    return (
+        message.header.num_required_signatures * COST_UNITS_PER_SIGNATURE
+        + write_locks * COST_UNITS_PER_WRITE_LOCK
+        + sum(len(instruction.data) for instruction in message.instructions) // INSTRUCTION_BYTES_PER_COST_UNIT
+        + compute_units
+        + -(-loaded_bytes // LOADED_PAGE_BYTES) * COST_UNITS_PER_LOADED_PAGE
+    )
 
 
 def _compute_budget(message: VersionedMessage) -> tuple[int, int]:

@@ -51,6 +51,7 @@ class LandedTransaction:
     fee_lamports: int
     logs: tuple[str, ...]
     compute_units: int
+    cost_units: int
     inner_instructions: tuple[tuple[InnerInstruction, ...], ...]
     return_data: tuple[Pubkey, bytes] | None
     pre_balances: tuple[int, ...]

@@ -7,7 +7,7 @@ from typing import Any
 from localnet.bank import SLOTS_PER_EPOCH
 from localnet.blockhash_queue import MAX_AGE_BLOCKS
 from localnet.commitment import Commitment
-from localnet.encode import encoded_transaction, meta_json, transaction_json
+from localnet.encode import transaction_json
 from localnet.errors import block_cleaned_up, block_not_available, invalid_params
 from localnet.fees import compute_unit_price
 from localnet.history import Block
@@ -102,7 +102,8 @@ def blockhash_json(node: Node, slot: int) -> dict[str, Any]:
 @methods.method("isBlockhashValid")
 def is_blockhash_valid(node: Node, hash_text: str, config: ContextConfig | None = None) -> dict[str, Any]:
     slot = slot_of(node, config)
-    return with_context(slot, node.bank.blockhashes.is_valid(blockhash(hash_text), node.bank.block_height(slot)))
+    height = node.bank.block_height(slot)
+    return with_context(slot, node.bank.blockhashes.is_valid(blockhash(hash_text, prefix=""), height))
 
 
 @methods.method("getFirstAvailableBlock")
@@ -138,10 +139,10 @@ def get_blocks(
     else:
         end_slot = end_slot_or_config
     newest = node.slot_for(require_confirmed(config.commitment if config else None))
-    end_slot = start_slot + MAX_BLOCKS_RANGE if end_slot is None else end_slot
+    end_slot = min(newest, start_slot + MAX_BLOCKS_RANGE if end_slot is None else end_slot)
     if end_slot - start_slot > MAX_BLOCKS_RANGE:
         raise invalid_params(f"Slot range too large; max {MAX_BLOCKS_RANGE}")
-    return list(range(max(start_slot, node.bank.history.first_slot), min(end_slot, newest) + 1))
+    return list(range(max(start_slot, node.bank.history.first_slot), end_slot + 1))
 
 
 @methods.method("getBlock")
@@ -158,20 +159,11 @@ def get_block(node: Node, slot: U64, config: TransactionEncoding | BlockConfig |
     }
     details = config.transaction_details or "full"
     encoding = config.encoding or "json"
-    if details == "full":
+    if details in ("full", "accounts"):
         versions = config.max_supported_transaction_version
-        body["transactions"] = [transaction_json(t, encoding, versions) for t in block.transactions]
-    elif details == "accounts":
-        body["transactions"] = [
-            {
-                "meta": meta_json(t),
-                "transaction": {
-                    "accountKeys": encoded_transaction(t, "jsonParsed")["message"]["accountKeys"],
-                    "signatures": [str(signature) for signature in t.transaction.signatures],
-                },
-            }
-            for t in block.transactions
-        ]
+        form = encoding if details == "full" else details
+        rewards = config.rewards is not False
+        body["transactions"] = [transaction_json(t, form, versions, show_rewards=rewards) for t in block.transactions]
     elif details == "signatures":
         body["signatures"] = [str(t.signature) for t in block.transactions]
     if config.rewards is not False:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from solders.account import Account
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.message import Message, MessageV0, MessageV1, from_bytes_versioned
@@ -21,8 +23,10 @@ from localnet.encode import (
     account_json,
     inner_instructions_json,
     loaded_addresses_json,
+    memo,
     return_data_json,
     status_json,
+    token_balance_json,
     transaction_json,
 )
 from localnet.errors import RpcError, filter_transaction_not_found, internal_error, invalid_params, preflight_failure
@@ -31,6 +35,7 @@ from localnet.methods_ledger import blockhash_json, require_confirmed, slot_of
 from localnet.node import Node, with_context
 from localnet.params import U64
 from localnet.registry import Methods
+from localnet.token_balances import token_balances
 from localnet.transaction_errors import describe
 from localnet.transaction_keys import resolve_keys
 
@@ -103,11 +108,7 @@ def simulate_transaction(node: Node, text: str, config: params.SimulateConfig | 
     if config.inner_instructions:
         body["innerInstructions"] = inner_instructions_json(outcome.inner_instructions)
     if outcome.executed:
-        pre = [node.bank.account(key, slot) for key in keys.all]
-        body["preBalances"] = [account.lamports if account else 0 for account in pre]
-        if outcome.post_accounts is not None:
-            post = [outcome.post_accounts.get(key, before) for key, before in zip(keys.all, pre, strict=True)]
-            body["postBalances"] = [account.lamports if account else 0 for account in post]
+        body |= _balances(node, outcome, keys.all, slot)
     return with_context(slot, body)
 
 
@@ -183,7 +184,7 @@ def _signature_json(node: Node, landed: LandedTransaction) -> dict[str, Any]:
         "blockTime": _block_time(node, landed.slot),
         "confirmationStatus": confirmation_status(node, landed.slot).value,
         "err": landed.error,
-        "memo": None,
+        "memo": memo(landed),
         "signature": str(landed.signature),
         "slot": landed.slot,
         "transactionIndex": landed.index,
@@ -310,7 +311,7 @@ def _simulation_json(
         "err": outcome.error,
         "fee": outcome.fee_lamports if outcome.executed else None,
         "innerInstructions": None,
-        "loadedAccountsDataSize": None,
+        "loadedAccountsDataSize": outcome.loaded_bytes,
         "loadedAddresses": None,
         "logs": list(outcome.logs),
         "postBalances": None,
@@ -320,6 +321,25 @@ def _simulation_json(
         "replacementBlockhash": replacement,
         "returnData": return_data_json(outcome.return_data),
         "unitsConsumed": outcome.compute_units,
+    }
+
+
+def _balances(node: Node, outcome: Outcome, keys: Sequence[Pubkey], slot: int) -> dict[str, Any]:
+    before = {key: node.bank.account(key, slot) for key in keys}
+    after = before | (outcome.post_accounts or {})
+    pre, post = ([account.lamports if (account := of[key]) else 0 for key in keys] for of in (before, after))
+    if outcome.post_accounts is None:
+        post[0] -= outcome.fee_lamports  # a failed transaction keeps nothing but its fee
+
+    def lookup(accounts: dict[Pubkey, Account | None]) -> Callable[[Pubkey], Account | None]:
+        # A transfer of tokens need not name the mint, which states the decimals.
+        return lambda key: accounts[key] if key in accounts else node.bank.account(key, slot)
+
+    return {
+        "preBalances": pre,
+        "postBalances": post,
+        "preTokenBalances": [token_balance_json(b) for b in token_balances(keys, lookup(before))],
+        "postTokenBalances": [token_balance_json(b) for b in token_balances(keys, lookup(after))],
     }
 
 

@@ -121,11 +121,11 @@ def convert(raw: Any, wanted: Any) -> Any:
         raise invalid_params(f"Invalid params: {error}.") from error
 
 
-def _parsed(text: str, parse: Callable[[str], T], length: int) -> T:
+def _parsed(text: str, parse: Callable[[str], T], length: int, prefix: str = "Invalid param: ") -> T:
     try:
         return parse(text)
     except (ValueError, ParseHashError):
-        raise invalid_params(f"Invalid param: {_why_not(text, length)}") from None
+        raise invalid_params(prefix + _why_not(text, length)) from None
 
 
 def _why_not(text: str, length: int) -> str:
@@ -143,8 +143,8 @@ def signature(text: str) -> Signature:
     return _parsed(text, Signature.from_string, 64)
 
 
-def blockhash(text: str) -> Hash:
-    return _parsed(text, Hash.from_string, 32)
+def blockhash(text: str, prefix: str = "Invalid param: ") -> Hash:
+    return _parsed(text, Hash.from_string, 32, prefix)
 
 
 class AccountFilters:

@@ -218,7 +218,8 @@ def logs_subscribe(
             raise invalid_params("Invalid Request: Only 1 address supported")
         mentioned = _param(wanted.mentions[0], "mentions", params.pubkey)
     elif wanted not in ("all", "allWithVotes"):
-        raise invalid_params('Invalid params: logsSubscribe takes "all", "allWithVotes" or {"mentions": [address]}.')
+        expected = "`all`, `allWithVotes`, `mentions`"
+        raise invalid_params(f"Invalid params: unknown variant `{wanted}`, expected one of {expected}.")
 
     def tell(subscription: Subscription, slot: int, transactions: list[LandedTransaction]) -> None:
         for landed in transactions:

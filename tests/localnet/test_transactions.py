@@ -53,6 +53,8 @@ async def test_solana_py_transfers_and_sees_the_statuses_rise(localnet: Localnet
     meta = found.transaction.meta
     assert meta is not None and meta.err is None and meta.fee == 5000
     assert meta.pre_balances[0] - meta.post_balances[0] == SOL + 5000
+    # As a real validator states it for this very transaction: signature 720, two locks 600, data 3, units 150, page 8.
+    assert meta.cost_units == 1481
     history = (await localnet.client.get_signatures_for_address(to)).value
     assert [entry.signature for entry in history] == [signature]
 
@@ -229,6 +231,8 @@ async def test_get_transaction_by_encoding_and_commitment(localnet: Localnet) ->
     assert message["instructions"] == [{"accounts": [0], "data": "8sW", "programIdIndex": 1, "stackHeight": 1}]
     assert "version" not in plain
     assert any("gm" in line for line in plain["meta"]["logMessages"])
+    (listed,) = await localnet.result("getSignaturesForAddress", str(MEMO_ID), confirmed)
+    assert listed["memo"] == "[2] gm"
     encoded = await localnet.result(
         "getTransaction", signature, confirmed | {"encoding": "base64", "maxSupportedTransactionVersion": 0}
     )
@@ -281,6 +285,10 @@ async def test_simulation_changes_nothing_and_shows_accounts(localnet: Localnet)
     assert found["err"] is None and found["unitsConsumed"] == 150 and found["fee"] == 5000
     assert found["accounts"][0]["lamports"] == SOL
     assert found["postBalances"][:2] == [9 * SOL - 5000, SOL]
+    assert found["loadedAccountsDataSize"] == 64 + 64 + 14  # payer, system program and its name; `to` is not there yet
+    failing = await localnet.sign(payer, pay(payer, to, 50 * SOL))
+    told = (await localnet.result("simulateTransaction", wire(failing), options))["value"]
+    assert told["preBalances"][0] - told["postBalances"][0] == 5000 and told["accounts"] == [None]
     verified = await localnet.result("simulateTransaction", wire(unsigned), options | {"sigVerify": True})
     assert verified["value"]["err"] == "SignatureFailure"
     assert await localnet.balance(to, "processed") == 0
