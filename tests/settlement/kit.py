@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 from solders.keypair import Keypair
 
-from settlement import messages, records, signing
-from settlement.ledger import Context
+from settlement import bls, messages, records, signing
+from settlement.bls import SecretKey
+from settlement.ledger import BatchRoots, Context, Parent
+from settlement.ledger import batch as ledger_batch
+from settlement.messages import CheckpointMessage
 from settlement.records import (
     ConsensusVote,
     EconomicEvent,
@@ -55,14 +59,19 @@ TREASURY = filler("treasury")
 AUTHORITIES = ("authority 0", "authority 1", "authority 2")
 
 
+@lru_cache(maxsize=256)
+def bls_key(index: int) -> SecretKey:
+    return SecretKey.from_seed(filler(f"BLS key {index}"))
+
+
+@lru_cache(maxsize=256)
+def bls_uncompressed(index: int) -> bytes:
+    return bls.uncompressed_public_key(bls_key(index).public_key)
+
+
 def validator_set(*stakes: int, version: int = 1) -> ValidatorSet:
-    """A set whose BLS keys are no points: for whatever only hashes them and counts stake."""
-    return ValidatorSet(
-        version,
-        tuple(
-            SetEntry(public_key(f"authority {i}"), filler(f"BLS key {i}", 96), stake) for i, stake in enumerate(stakes)
-        ),
-    )
+    entries = (SetEntry(public_key(f"authority {i}"), bls_uncompressed(i), stake) for i, stake in enumerate(stakes))
+    return ValidatorSet(version, tuple(entries))
 
 
 def context(epoch: int = 1, base_slot: int = 0, validators: ValidatorSet | None = None) -> Context:
@@ -143,3 +152,37 @@ def authorise(record: Record, name: str, expiry_slot: int = 600, domain: Domain 
         return EMPTY
     digest = signing.authorisation_digest(domain, expiry_slot, records.encode(record))
     return Authorisation(public_key(name), expiry_slot, signing.sign(keypair(name), digest))
+
+
+def sample_signature(
+    index: int, task: bytes, worker: str, lease_id: int = 1, result_hash: bytes = RESULT_HASH
+) -> bytes:
+    """Validator `index`'s BLS signature over the sample digest of the result that result() reveals."""
+    commitment = messages.commitment(DOMAIN, task, lease_id, public_key(worker), SALT, result_hash)
+    return bls_key(index).sign(messages.sample_digest(task, commitment))
+
+
+def proposal(
+    parent: Parent, context: Context, batch: list[Record], signers: dict[bytes, str], attempt: int = 0
+) -> tuple[CheckpointMessage, BatchRoots]:
+    """What an honest sequencer proposes: `signers` gives the key name behind each node id."""
+    roots = ledger_batch.close(
+        parent.state, batch, [authorise(record, signers.get(record.node, "")) for record in batch], context
+    )
+    totals = roots.state.totals
+    message = CheckpointMessage(
+        epoch=context.epoch,
+        attempt=attempt,
+        cut_slot=parent.cut_slot + 40,
+        expiry_slot=parent.cut_slot + 104,
+        parent_hash=parent.hash,
+        results_root=roots.results_root,
+        state_root=roots.state.root,
+        trace_root=roots.trace_root,
+        data_root=roots.data_root,
+        payable_total=totals.payable,
+        inbox_cursor=totals.inbox_cursor,
+        inbox_hash=ledger_batch.inbox_hash(parent.inbox_hash, batch),
+        set_hash=context.validator_set.hash(context.domain),
+    )
+    return message, roots
