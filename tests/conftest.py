@@ -1,9 +1,20 @@
-"""Fixtures that several rooms share: an embedded L1 served in-process over HTTP, with the committed program on it."""
+"""Fixtures that several rooms share: an L1 with the committed program on it.
+
+It is the embedded one, served in-process over HTTP. Tests marked `both_l1` run a second time against a real solana-test-validator;
+those runs carry the mark `test_validator` and are deselected unless `-m` names it, since a newcomer has no such tool.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,14 +25,35 @@ from localnet.config import GenesisProgram, LocalnetConfig
 from localnet.service import Endpoints, serve
 from settlement import idl
 from settlement.client import L1Client
+from settlement.errors import L1Error
 
 LAMPORTS_PER_SOL = 1_000_000_000
 SLOT_MS = 40  # ten times faster than a cluster, so that waiting for `finalized` is no second
+TEST_VALIDATOR_PORTS = 40  # what one solana-test-validator takes at most: RPC, WebSocket, faucet, gossip and its range
+START_SECONDS = 90
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_l1: runs on the embedded L1 and, with -m test_validator, on a real one")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "l1" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_l1"):
+        real = pytest.param("test-validator", marks=pytest.mark.test_validator)
+        metafunc.parametrize("l1", ["embedded", real], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "test_validator" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("test_validator")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @dataclass(frozen=True)
 class L1:
-    """`authority` is the program's upgrade authority; `rich` holds 1,000 SOL, and both can pay."""
+    """`authority` is the program's upgrade authority; `rich` holds far more than 1,000 SOL, and both can pay."""
 
     url: str
     websocket_url: str
@@ -38,14 +70,89 @@ class L1:
 
 
 @pytest.fixture
-async def l1(nursery: trio.Nursery) -> AsyncIterator[L1]:
+async def l1(nursery: trio.Nursery, request: pytest.FixtureRequest) -> AsyncIterator[L1]:
     """A fresh L1 with the settlement program loaded as upgradeable and not yet initialised."""
     program_id, authority, rich = idl.committed().address, Keypair(), Keypair()
-    program = GenesisProgram(program_id, idl.PROGRAM_PATH, authority.pubkey())
-    endpoints: Endpoints = await nursery.start(
-        serve, LocalnetConfig(rpc_port=0, programs=(program,), mint=rich.pubkey(), slot_ms=SLOT_MS)
-    )
-    async with L1Client(endpoints.rpc_url, program_id) as client:
+    if getattr(request, "param", "embedded") == "test-validator":
+        opened = _test_validator(program_id, authority, rich)
+    else:
+        opened = _embedded(nursery, program_id, authority, rich)
+    async with opened as (url, websocket_url), L1Client(url, program_id) as client:
         await client.request_airdrop(authority.pubkey(), 100 * LAMPORTS_PER_SOL)
-        yield L1(endpoints.rpc_url, endpoints.websocket_url, client, program_id, authority, rich)
+        yield L1(url, websocket_url, client, program_id, authority, rich)
+
+
+@asynccontextmanager
+async def _embedded(
+    nursery: trio.Nursery, program_id: Pubkey, authority: Keypair, rich: Keypair
+) -> AsyncIterator[tuple[str, str]]:
+    program = GenesisProgram(program_id, idl.PROGRAM_PATH, authority.pubkey())
+    config = LocalnetConfig(rpc_port=0, programs=(program,), mint=rich.pubkey(), slot_ms=SLOT_MS)
+    endpoints: Endpoints = await nursery.start(serve, config)
+    yield endpoints.rpc_url, endpoints.websocket_url
     nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _test_validator(program_id: Pubkey, authority: Keypair, rich: Keypair) -> AsyncIterator[tuple[str, str]]:
+    with tempfile.TemporaryDirectory(prefix="pouw-test-validator-") as folder:
+        process, port = _start_test_validator(folder, program_id, authority.pubkey(), rich.pubkey())
+        try:
+            url = f"http://127.0.0.1:{port}"
+            if not await _healthy(url, process):
+                pytest.fail(f"solana-test-validator did not start: {_log(folder)}")
+            yield url, f"ws://127.0.0.1:{port + 1}"
+        finally:
+            process.terminate()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(process.wait)
+
+
+def _start_test_validator(
+    folder: str, program_id: Pubkey, authority: Pubkey, mint: Pubkey
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process and its RPC port; the WebSocket port is always the next one."""
+    installed = Path("~/.cache/pouw-tools/bin").expanduser()
+    binary = shutil.which("solana-test-validator", path=f"{os.environ['PATH']}:{installed}")
+    if binary is None:
+        pytest.fail(f"solana-test-validator is neither on the PATH nor in {installed}")
+    first = _free_range(TEST_VALIDATOR_PORTS)
+    command = [binary, "--reset", "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"]
+    command += ["--rpc-port", str(first), "--faucet-port", str(first + 2), "--gossip-port", str(first + 3)]
+    command += ["--dynamic-port-range", f"{first + 4}-{first + TEST_VALIDATOR_PORTS}", "--mint", str(mint)]
+    command += ["--upgradeable-program", str(program_id), str(idl.PROGRAM_PATH), str(authority)]
+    with Path(folder, "log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT), first
+
+
+def _log(folder: str) -> str:
+    return Path(folder, "log").read_text(errors="replace")[-2000:]
+
+
+async def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """At slot 0 the node answers, but its programs are not there before the next one."""
+    with trio.move_on_after(START_SECONDS):
+        async with L1Client(url, Pubkey.default()) as client:
+            while process.poll() is None:
+                with suppress(L1Error):
+                    if await client.get_slot("confirmed") > 0:
+                        return True
+                await trio.sleep(0.2)
+    return False
+
+
+def _free_range(count: int) -> int:
+    """The first of `count` ports in a row that were free a moment ago."""
+    for first in range(20_000, 60_000, count + 1):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                sockets.append(socket.socket())
+                sockets[-1].bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+        return first
+    pytest.fail(f"no {count} free ports in a row")

@@ -95,6 +95,7 @@ def test_a_post_takes_the_entry_before_the_cursor_only_if_it_moves():
 # -- on the embedded L1
 
 
+@pytest.mark.both_l1
 async def test_a_deployment_comes_up_and_can_be_set_up_again(l1):
     client, domain = l1.client, await l1.client.domain()
     with pytest.raises(NotInitialized, match="pouw init"):
@@ -154,6 +155,7 @@ async def test_set_up_goes_on_where_it_was_broken_off(l1):
     assert sealed.full_bytes - MAX_VALIDATORS * 136 == half.full_bytes - MAX_VALIDATORS * 136 > 0
 
 
+@pytest.mark.both_l1
 async def test_refusals_carry_their_name_and_message(l1):
     client, stranger = l1.client, await l1.funded()
     with pytest.raises(ProgramError) as caught:
@@ -227,6 +229,7 @@ async def test_a_deposit_that_was_overtaken_is_built_again(l1, monkeypatch):
     assert (await client.fetch_config()).inbox.lamports == 2 * SOL
 
 
+@pytest.mark.both_l1
 async def test_events_are_read_from_the_logs(l1):
     client = l1.client
     await ensure_initialized(client, l1.authority, l1.rich)
