@@ -53,6 +53,9 @@ async def _request_finalization(node: Node, port: L1Port, config: Config) -> boo
         return False
     if node.slot <= flight.row.posted_slot + config.parameters.challenge_window_slots:
         return False
+    found = await port.checkpoint(epoch, "confirmed")
+    if found is None or found.status is not CheckpointStatus.POSTED:
+        return False  # the Config that was read is older than this
     try:
         await port.confirm(await port.sign_finalize(epoch), False)
     except TransactionError as error:
