@@ -16,7 +16,7 @@ fn strings<'a>(json: &'a str, key: &str) -> Vec<&'a str> {
     json.split(quoted.as_str()).skip(1).map(|rest| &rest[..rest.find('"').unwrap()]).collect()
 }
 
-/// Every array of strings under `key`, flattened.
+/// The strings of every array under `key`, flattened; "hints" stand after it.
 fn arrays<'a>(json: &'a str, key: &str) -> Vec<Vec<&'a str>> {
     let quoted = format!("\"{key}\": [");
     json.split(quoted.as_str())
@@ -151,6 +151,9 @@ fn columns_of_extreme_limbs_do_not_overflow() {
             fp::multiply(&mut second, &c1, &c1);
             fp::combine(&mut expected, &first, 1, &second, -1);
             assert_eq!(canonical(&product.c0), canonical(&expected));
+            fp2::square(&mut product, &x);
+            assert_eq!(canonical(&product.c0), canonical(&expected));
+            fp2::multiply(&mut product, &x, &x);
             fp::multiply(&mut first, &c0, &c1);
             fp::combine(&mut expected, &first, 2, &first, 0);
             assert_eq!(canonical(&product.c1), canonical(&expected));
@@ -271,7 +274,7 @@ fn zero_maps_to_the_exceptional_point_by_the_first_candidate_only() {
     assert_eq!(refused, Err(HintError::WrongCandidate));
 }
 
-/// number + P or number - P on 48 big-endian bytes, if it fits.
+/// number + P in 48 big-endian bytes, which hold it.
 fn shifted_by_p(number: &[u8]) -> Vec<u8> {
     let mut out = number.to_vec();
     let mut carry = 0u16;
