@@ -50,8 +50,8 @@ def serve(service: Service, config: Any, name: str) -> None:
                 nursery.cancel_scope.cancel()
 
             await nursery.start(watch_signals)
-            await nursery.start(run_service)
-            note(f"{name}: ready")
+            started = await nursery.start(run_service)
+            note(f"{name}: ready" + (f" on port {started}" if isinstance(started, int) else ""))
 
     trio.run(main)
 

@@ -58,12 +58,13 @@ def run_sequencer(
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Run the sequencer. Its key pays for posts and holds no authority."""
-    from sequencer.service import run
-
     from sequencer.config import SequencerConfig
 
     values = _values("sequencer", config, url, None, keypair, data_dir, program_id, host=host, port=port)
-    serve(run, _checked(SequencerConfig, values), "sequencer")
+    checked = _checked(SequencerConfig, values)
+    from sequencer.service import run
+
+    serve(run, checked, "sequencer")
 
 
 @worker_app.command("run")
@@ -82,11 +83,13 @@ def run_worker(
 ) -> None:
     """Run a worker. Its key holds the L2 account that stakes and is paid."""
     from worker.config import WorkerConfig
-    from worker.loop import run
 
     more = {"stake_lamports": stake, "device": device, "threads": threads}
     values = _values("worker", config, url, sequencer, keypair, data_dir, program_id, **more)
-    serve(run, _checked(WorkerConfig, values), "worker")
+    checked = _checked(WorkerConfig, values)
+    from worker.loop import run
+
+    serve(run, checked, "worker")
 
 
 def run_validator(
@@ -102,10 +105,12 @@ def run_validator(
 ) -> None:
     """Run a validator. Its key is the authority that was registered on L1."""
     from validator.config import ValidatorConfig
-    from validator.loop import run
 
     values = _values("validator", config, url, sequencer, keypair, data_dir, program_id, bls_keypair=bls_keypair)
-    serve(run, _checked(ValidatorConfig, values), "validator")
+    checked = _checked(ValidatorConfig, values)
+    from validator.loop import run
+
+    serve(run, checked, "validator")
 
 
 def _values(
@@ -131,9 +136,12 @@ def _values(
     values |= {name: value for name, value in flags.items() if value is not None}
     values["url"] = settings.l1_url(values.get("url"))
     values.setdefault("keypair", settings.keypair_path(None))
-    values.setdefault("data_dir", Path(f"~/.local/share/pouw/{room}").expanduser())
+    values.setdefault("data_dir", Path(f"~/.local/share/pouw/{room}"))
     if room != "sequencer":
         values["sequencer"] = settings.sequencer_url(values.get("sequencer"))
+    for name in ("keypair", "bls_keypair", "data_dir"):
+        if isinstance(values.get(name), str | Path):
+            values[name] = Path(values[name]).expanduser()
     if (program := settings.program_text(values.get("program_id"))) is not None:
         values["program_id"] = program
     return values

@@ -1,0 +1,345 @@
+"""The command `pouw` as a user meets it: what it prints, how it fails, and a deployment brought up with nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from solders.keypair import Keypair
+
+from cli import main as cli_main
+from cli.output import lamports
+from settlement.keys import read_bls_secret, read_keypair, write_keypair
+
+SOL = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+@pytest.fixture
+def pouw(monkeypatch, capsys, tmp_path) -> Callable[..., Ran]:
+    """Runs `pouw ARGUMENTS` in this process, away from the machine's own Solana configuration."""
+    for name in ("POUW_URL", "POUW_SEQUENCER", "POUW_KEYPAIR", "POUW_PROGRAM_ID", "POUW_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["pouw", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli_main.main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return run
+
+
+def new_key(path: Path) -> Keypair:
+    keypair = Keypair()
+    write_keypair(path, keypair)
+    return keypair
+
+
+# -- output, errors, exit codes
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["task", "--help"], ["validator", "set", "--help"], ["localnet", "--help"]]
+)
+def test_help_is_there_and_ends_with_0(pouw, arguments):
+    ran = pouw(*arguments)
+    assert ran.code == 0
+    assert "usage" in ran.out.lower()
+
+
+def test_every_command_has_help(pouw):
+    import typer
+
+    def walk(group, path):
+        for name, command in group.commands.items():
+            yield [*path, name]
+            if hasattr(command, "commands"):
+                yield from walk(command, [*path, name])
+
+    found = list(walk(typer.main.get_command(cli_main.app), []))
+    names = {" ".join(path) for path in found}
+    assert names >= {
+        "init", "deposit", "withdraw", "claim", "balance", "localnet", "keys new", "keys show", "demo",
+        "validator register", "validator set advance", "validator run", "worker run", "sequencer run",
+        "task submit", "task status", "task list", "task result", "receipt verify", "receipt get",
+    }  # fmt: skip
+    for path in found:
+        ran = pouw(*path, "--help")
+        assert ran.code == 0, path
+        if path[0] != "localnet" and not any(
+            " ".join(path) + " " in name + " " and name != " ".join(path) for name in names
+        ):
+            assert "--json" in ran.out or path[-1] in ("run", "get"), path
+
+
+def test_help_needs_no_heavy_room():
+    probe = "import sys; import cli.main; print([m for m in ('torch', 'solders', 'httpx', 'rocksdict', 'blspy') if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing"], "No such command"),
+        (["deposit", "many"], "should be a valid integer"),
+        (["deposit", "0"], "greater than or equal to 1"),
+        (["deposit", "5", "--for", "abc"], "is not a base58 public key"),
+        (["keys", "new"], "name at least one file"),
+        (["init", "--authority", "x", "-p", "nothing=1"], "is no parameter; there are challenge_window_slots"),
+        (["init"], "Missing option '--authority'"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_says_what_is_right(pouw, tmp_path, arguments, says):
+    if "init" in arguments and "x" in arguments:
+        new_key(tmp_path / "x")
+        arguments = [str(tmp_path / "x") if a == "x" else a for a in arguments]
+    new_key(tmp_path / "home/.config/solana/id.json")
+    ran = pouw(*arguments)
+    assert ran.code == 2
+    assert says in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_failures_are_one_line_without_a_traceback(pouw, tmp_path):
+    ran = pouw("balance", "-k", tmp_path / "none.json")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"error: there is no key file {tmp_path / 'none.json'}; `pouw keys new` makes one\n"
+    new_key(tmp_path / "id.json")
+    ran = pouw("deposit", "5", "-k", tmp_path / "id.json", "--url", "nowhere")
+    assert ran.code == 1
+    assert ran.err.startswith("error: 'nowhere' is neither a URL")
+    ran = pouw("receipt", "verify", tmp_path / "none.json")
+    assert ran.err == f"error: there is no file {tmp_path / 'none.json'}\n"
+
+
+def test_an_error_nobody_expected_is_named_and_has_a_traceback_on_demand(pouw, monkeypatch, tmp_path):
+    new_key(tmp_path / "id.json")
+
+    def broken(url):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("settlement.keys.resolve_url", broken)
+    ran = pouw("deposit", "5", "-k", tmp_path / "id.json")
+    assert (ran.code, ran.err) == (1, "error: ZeroDivisionError: by zero\n")
+    monkeypatch.setenv("POUW_DEBUG", "1")
+    assert "Traceback" in pouw("deposit", "5", "-k", tmp_path / "id.json").err
+
+
+def test_amounts_are_shown_exactly():
+    assert lamports(1_500_000_000) == "1,500,000,000 lamports (◎1.5)"
+    assert lamports(1) == "1 lamports (◎0.000000001)"
+    assert lamports(0) == "0 lamports (◎0.0)"
+
+
+# -- keys
+
+
+def test_new_keys_are_private_and_never_overwrite(pouw, tmp_path):
+    ed, bls = tmp_path / "id.json", tmp_path / "bls.json"
+    made = pouw("keys", "new", "-o", ed, "--bls-outfile", bls, "--json").json
+    assert made["public_key"] == str(read_keypair(ed).pubkey())
+    assert len(read_bls_secret(bls)) == 32
+    for path in (ed, bls):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = ed.read_bytes()
+    ran = pouw("keys", "new", "-o", ed, "--bls-outfile", tmp_path / "other.json")
+    assert ran.code == 2
+    assert "never overwritten" in " ".join(ran.err.replace("│", " ").split())
+    assert ed.read_bytes() == before
+    assert not (tmp_path / "other.json").exists(), "a refusal leaves no half of a pair"
+    shown = pouw("keys", "show", "-k", ed, "--bls-keypair", bls, "--json").json
+    assert (shown["public_key"], shown["bls_public_key"]) == (made["public_key"], made["bls_public_key"])
+
+
+def test_a_readable_key_is_warned_about_on_stderr_only(pouw, tmp_path):
+    new_key(tmp_path / "id.json")
+    (tmp_path / "id.json").chmod(0o644)
+    ran = pouw("keys", "show", "-k", tmp_path / "id.json", "--json")
+    assert ran.json["public_key"]
+    assert "others can read it" in ran.err
+
+
+def test_the_key_comes_from_flag_environment_solana_config_or_default_in_this_order(pouw, tmp_path, monkeypatch):
+    default = new_key(tmp_path / "home/.config/solana/id.json")
+    assert pouw("keys", "show", "--json").json["public_key"] == str(default.pubkey())
+    configured = new_key(tmp_path / "configured.json")
+    config = tmp_path / "home/.config/solana/cli/config.yml"
+    config.parent.mkdir()
+    config.write_text(f"keypair_path: {tmp_path / 'configured.json'}\n")
+    assert pouw("keys", "show", "--json").json["public_key"] == str(configured.pubkey())
+    environment = new_key(tmp_path / "environment.json")
+    monkeypatch.setenv("POUW_KEYPAIR", str(tmp_path / "environment.json"))
+    assert pouw("keys", "show", "--json").json["public_key"] == str(environment.pubkey())
+    flag = new_key(tmp_path / "flag.json")
+    assert pouw("keys", "show", "-k", tmp_path / "flag.json", "--json").json["public_key"] == str(flag.pubkey())
+
+
+# -- services
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_localnet_ends_cleanly_when_told(number, tmp_path):
+    command = [sys.executable, "-m", "cli.main", "localnet", "--rpc-port", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert ready["rpc_url"].startswith("http://127.0.0.1:")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err) == (0, "")
+
+
+SERVICE = """
+import signal, sys, trio
+from cli.runtime import serve
+async def service(config, *, task_status):
+    task_status.started()
+    print("started", flush=True)
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.05)
+        print("cleaned up", flush=True)
+async def broken(config, *, task_status):
+    task_status.started()
+    raise OSError("disk gone")
+async def done(config, *, task_status):
+    task_status.started()
+serve({"service": service, "broken": broken, "done": done}[sys.argv[1]], None, "thing")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_is_cancelled_and_cleans_up(number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, "service"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "cleaned up\n")
+    assert signal.Signals(number).name in err
+
+
+def test_a_service_that_ends_or_fails_by_itself_is_not_waited_for():
+    assert (
+        subprocess.run([sys.executable, "-c", SERVICE, "done"], timeout=20, capture_output=True, check=False).returncode
+        == 0
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", SERVICE, "broken"], timeout=20, capture_output=True, check=False, text=True
+    )
+    assert ran.returncode == 1
+    assert "disk gone" in ran.stderr
+
+
+@pytest.mark.parametrize("room", ["sequencer", "worker", "validator"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nonsense = 1\n", "nonsense: "),
+        ("poll_seconds = -1\n", "poll_seconds: "),
+        ("not toml", "is not TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_named(pouw, tmp_path, room, text, says):
+    new_key(tmp_path / "id.json")
+    config = tmp_path / "room.toml"
+    config.write_text(text)
+    flags = ["--bls-keypair", tmp_path / "bls.json"] if room == "validator" else []
+    ran = pouw(room, "run", "-c", config, "-k", tmp_path / "id.json", *flags)
+    assert ran.code == 1
+    assert says in ran.err
+
+
+# -- a deployment, by commands
+
+
+async def test_a_deployment_by_commands(pouw, tmp_path, l1):
+    async def run(*arguments: object) -> Ran:
+        return await trio.to_thread.run_sync(lambda: pouw(*arguments, "--url", l1.url))
+
+    write_keypair(tmp_path / "authority.json", l1.authority)
+    write_keypair(tmp_path / "rich.json", l1.rich)
+    ran = await run("deposit", SOL, "-k", tmp_path / "rich.json")
+    assert (ran.code, ran.out) == (1, "")
+    assert "is not initialised" in ran.err
+
+    init = ["init", "--authority", tmp_path / "authority.json", "--payer", tmp_path / "rich.json"]
+    made = (await run(*init, "--json")).json
+    assert (made["program_id"], made["challenge_window_slots"]) == (str(l1.program_id), 16)
+    assert (await run(*init, "--json")).json == made
+    ran = await run(*init, "-p", "stall_slots=2_000")
+    assert (ran.code, ran.err) == (1, "error: parameter stall_slots is 1500 on L1, expected 2000\n")
+
+    for i in range(3):
+        keys = tmp_path / f"v{i}.json", tmp_path / f"b{i}.json"
+        await run_keys(pouw, *keys)
+        ran = await run(
+            "validator", "register", "--stake", 5_000_000, "-k", keys[0], "--bls-keypair", keys[1],
+            "--payer", tmp_path / "rich.json", "--json",
+        )  # fmt: skip
+        assert ran.json["slot_index"] == i
+    listed = (await run("validator", "list", "--json")).json
+    assert [v["authority"] for v in listed] == [str(read_keypair(tmp_path / f"v{i}.json").pubkey()) for i in range(3)]
+    sealed = (await run("validator", "set", "advance", "-k", tmp_path / "authority.json", "--json")).json
+    assert (sealed["set_version"], sealed["validators"], sealed["total_stake_lamports"]) == (1, 3, 15_000_000)
+
+    for index in range(2):
+        done = (await run("deposit", SOL, "-k", tmp_path / "rich.json", "--json")).json
+        assert (done["inbox_index"], done["lamports"]) == (index, SOL)
+    assert (await l1.client.fetch_config()).inbox.lamports == 2 * SOL
+    human = await run("deposit", SOL, "-k", tmp_path / "rich.json")
+    assert "1,000,000,000 lamports (◎1.0)" in human.out
+
+
+async def run_keys(pouw, ed, bls):
+    ran = await trio.to_thread.run_sync(lambda: pouw("keys", "new", "-o", ed, "--bls-outfile", bls))
+    assert ran.code == 0, ran.err
+
+
+def test_the_module_runs_as_a_process(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    started = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (ran.returncode, ran.stdout) == (0, "pouw 0.1.0\n")
+    assert time.monotonic() - started < 20
