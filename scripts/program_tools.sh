@@ -40,8 +40,9 @@ install_sbf_tools() {
     echo "installing sbpf-linker $linker_version into $tools" >&2
     (
       unset RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR
-      export PATH=/usr/bin:/bin RUSTC=/usr/bin/rustc LLVM_SYS_221_PREFIX
+      export PATH=/usr/bin:/bin RUSTC=/usr/bin/rustc LLVM_SYS_221_PREFIX LIBRARY_PATH
       LLVM_SYS_221_PREFIX=$(llvm-config-$llvm_major --prefix)
+      LIBRARY_PATH=$LLVM_SYS_221_PREFIX/lib # libLLVM lies outside the C linker's search path
       cd /
       /usr/bin/cargo install --quiet --root "$tools" "sbpf-linker@$linker_version" --no-default-features --features bpf-linker/llvm-$llvm_major >&2
     )
