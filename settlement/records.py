@@ -299,9 +299,6 @@ def needs_authorisation(record: Record) -> bool:
     return record.op in (Op.TASK_SUBMISSION, Op.TASK_RESULT, Op.WORKER_REGISTRATION, Op.CONSENSUS_VOTE)
 
 
-NEEDS_AUTHORISATION = needs_authorisation
-
-
 def _unused(payload: Payload) -> tuple[str, ...]:
     if isinstance(payload, EconomicEvent):
         names = ("task", "nonce", "lamports", "inbox_index", "slot", "public_key")

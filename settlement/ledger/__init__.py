@@ -2,7 +2,7 @@
 
 from settlement.ledger import batch
 from settlement.ledger.authorisation import check_authorisation, check_sample_signature
-from settlement.ledger.batch import BatchBuilder, BatchRoots, Parent, check_batch
+from settlement.ledger.batch import MAX_RECORDS, BatchBuilder, BatchRoots, Parent, check_batch
 from settlement.ledger.leaves import (
     TOTALS_KEY,
     Account,
@@ -18,6 +18,7 @@ from settlement.ledger.state import State, verify_proof
 from settlement.ledger.transition import MIN_WORKER_STAKE, Context, apply
 
 __all__ = [
+    "MAX_RECORDS",
     "MIN_WORKER_STAKE",
     "TOTALS_KEY",
     "Account",
