@@ -100,6 +100,10 @@ class Judgement:
     disputed: int | None = None
     detail: str = ""
 
+    @property
+    def accepts(self) -> bool:
+        return self.verdict is Verdict.ACCEPT
+
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "verdict": self.verdict.value, "reason": self.reason.value, "checked": list(self.checked)}
 

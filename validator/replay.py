@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from settlement import spec, work
+from settlement import work
 from settlement.records import Reason, Verdict
 from settlement.spec import TaskSpec, TrainingPlan
 from settlement.work import WorkEntry
-from validator.claim import Claim, Judgement, abstain
+from validator.claim import Claim, Judgement, abstain, decode_trace
 from worker import executor, tensorfile
 from worker.child import serve
 from worker.dataset import Dataset, DatasetError
@@ -64,7 +64,7 @@ def judge(claim: Claim, entries: Sequence[WorkEntry], checked: Sequence[int], be
         verdict, reason, detail, disputed = Verdict.ABSTAIN, Reason.DATA_MISSING, f"not to be had: {missing}", None
     else:
         verdict, reason, detail, disputed = Verdict.ACCEPT, Reason.NONE, "", None
-    return Judgement(verdict, reason, tuple(done), bench.plan.intervals, accuracy_ppm, disputed, detail)
+    return Judgement(verdict, reason, tuple(done), len(entries) - 1, accuracy_ppm, disputed, detail)
 
 
 def _have(blob: Blob, name: bytes, what: str) -> bytes:
@@ -115,8 +115,10 @@ def _check_metrics(claim: Claim, bench: Bench, model: bytes) -> int:
     return ours.accuracy_ppm
 
 
-def judge_files(duty: Mapping[str, Any], checked: Sequence[int], folder: Path, device: torch.device) -> Judgement:
-    """Like judge, from a folder whose files are named by their sha256; what is missing or damaged there counts as not to be had."""
+def judge_files(
+    duty: Mapping[str, Any], checked: Sequence[int], dataset: Path, folder: Path, device: torch.device
+) -> Judgement:
+    """Like judge, from a dataset file and a folder whose files are named by their sha256; what is missing or damaged there is not to be had."""
 
     def blob(name: bytes) -> bytes | None:
         path = folder / name.hex()
@@ -125,14 +127,15 @@ def judge_files(duty: Mapping[str, Any], checked: Sequence[int], folder: Path, d
 
     claim = Claim.from_duty(duty)
     try:
-        task, dataset = executor.load(claim.spec, folder / spec.parse(claim.spec).dataset_info.sha256, device)
+        task, rows = executor.load(claim.spec, dataset, device)
     except DatasetError as error:
         # The client's dataset is at fault, not the worker's result; that nobody can work on it decides nothing about a stake.
         return abstain(Reason.DATA_MISSING, str(error))
     entries = blob(claim.entries_hash)
-    if entries is None:
-        return abstain(Reason.DATA_MISSING, "not to be had: the entries")
-    return judge(claim, work.decode_entries(entries), checked, Bench(task, dataset, device), blob)
+    trace = None if entries is None else decode_trace(claim, entries)
+    if trace is None:
+        return abstain(Reason.DATA_MISSING, "not to be had: the entries under the work root")
+    return judge(claim, trace, checked, Bench(task, rows, device), blob)
 
 
 def main() -> None:
@@ -144,7 +147,9 @@ def main() -> None:
     serve(
         {
             "environment": lambda: describe(device),
-            "judge": lambda duty, checked, folder: judge_files(duty, checked, Path(folder), device).to_json(),
+            "judge": lambda duty, checked, dataset, folder: judge_files(
+                duty, checked, Path(dataset), Path(folder), device
+            ).to_json(),
         }
     )
 

@@ -18,7 +18,6 @@ from settlement.client import L1Client
 from settlement.keys import read_keypair
 from settlement.records import Mode
 from settlement.sequencer_client import (
-    MAX_BLOB_BYTES,
     BadAnswer,
     RpcError,
     SequencerClient,
@@ -26,7 +25,7 @@ from settlement.sequencer_client import (
     SequencerUnreachable,
 )
 from settlement.signing import Domain
-from worker import refusals
+from worker import datasets, refusals
 from worker.child import Child, ChildDied, ChildError, open_child
 from worker.client import Lease, WorkerClient
 from worker.config import WorkerConfig
@@ -221,15 +220,12 @@ class _Worker:
         return Trained.from_json(await self._child.call("train", **arguments))
 
     async def _fetch(self, name: str) -> Path:
-        path = self._datasets / name
-        if not path.exists():
-            try:
-                await self._sequencer.get_blob_to(name, path, MAX_BLOB_BYTES)
-            except RpcError as error:
-                if error.code != refusals.NOT_FOUND:
-                    raise
-                raise TaskFailed(f"the dataset {name} is not to be had") from error
-        return path
+        try:
+            return await datasets.fetch(self._sequencer, name, self._datasets)
+        except RpcError as error:
+            if error.code != refusals.NOT_FOUND:
+                raise
+            raise TaskFailed(f"the dataset {name} is not to be had") from error
 
     async def _finish(self, entry: Entry) -> None:
         """Commits and reveals a sealed result; after a restart, whatever of that is still to be done. Forgets one that nobody wants any more."""
@@ -243,6 +239,7 @@ class _Worker:
             if error.code not in _GONE:
                 raise
             log.warning("the result is not wanted any more", error=str(error))
+            self._given_up.add((entry.task_id, entry.lease_id))
             await self._forget(entry.task_id)
             return
         log.info("revealed", accuracy=entry.trained.accuracy)

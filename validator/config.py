@@ -1,0 +1,21 @@
+"""What a validator needs to know to run. Command line and TOML both end here."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ValidatorConfig(BaseModel):
+    """`url` is L1's JSON-RPC, `sequencer` the L2 node's; `keypair` the authority that registered the BLS key in `bls_keypair`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    sequencer: str
+    keypair: Path
+    bls_keypair: Path
+    data_dir: Path
+    program_id: str | None = None
+    device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
+    threads: int = Field(default=1, ge=1, le=256)
+    poll_seconds: float = Field(default=1.0, gt=0)

@@ -1,0 +1,120 @@
+"""The validator: asks the sequencer what is to be judged and attested, follows L1, and does both. Judging runs beside attesting, in a child
+process, so that a long replay never keeps a checkpoint waiting.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+import trio
+from solders.pubkey import Pubkey
+
+from settlement import bls
+from settlement.client import L1Client
+from settlement.errors import AccountError, L1RpcError, L1Unreachable
+from settlement.keys import read_bls_secret, read_keypair
+from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
+from validator.attesting import Attester
+from validator.chain import Chain
+from validator.config import ValidatorConfig
+from validator.follower import Follower
+from validator.judging import Judge
+from validator.slashing_protection import SlashingProtection
+from validator.store import Store
+from validator.verdicts import Verdicts
+from worker import refusals
+from worker.child import open_child
+
+MAX_PAUSE_SECONDS = 15.0
+_PASSING = (SequencerUnreachable, BadAnswer, RpcError, L1Unreachable, L1RpcError, AccountError)
+
+
+async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Validates until cancelled. Raises WrongChain, ClusterMismatch, ProtectionLocked, OtherIdentity or StoreError rather than start on wrong
+    ground, and Divergence when L1 holds what the rules do not lead to; whatever may pass is waited for."""
+    keypair = read_keypair(config.keypair)
+    secret = bls.SecretKey.from_bytes(read_bls_secret(config.bls_keypair))
+    program = Pubkey.from_string(config.program_id) if config.program_id else None
+    arguments = ["--device", config.device, "--threads", str(config.threads)]
+    async with L1Client(config.url, program) as l1:
+        await l1.check_cluster()
+        domain = await l1.domain()
+        with SlashingProtection(
+            config.data_dir / "slashing_protection.sqlite", domain, secret.public_key
+        ) as protection:
+            verdicts, store = Verdicts(config.data_dir / "verdicts.sqlite"), Store(config.data_dir / "state", domain)
+            try:
+                async with (
+                    SequencerClient(
+                        config.sequencer, keypair, genesis=domain.genesis, program=domain.program
+                    ) as sequencer,
+                    open_child("validator.replay", arguments) as child,
+                ):
+                    chain = Chain(await trio.to_thread.run_sync(store.load), domain)
+                    follower = Follower(l1, sequencer, domain, store, chain)
+                    attester = Attester(l1, sequencer, domain, secret, follower, protection, verdicts)
+                    environment = await child.call("environment")
+                    judge = Judge(config.data_dir, domain, sequencer, secret, child, environment, verdicts)
+                    task_status.started()
+                    await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
+            finally:
+                verdicts.close()
+                store.close()
+
+
+class _Rounds:
+    def __init__(
+        self, poll_seconds: float, sequencer: SequencerClient, follower: Follower, attester: Attester, judge: Judge
+    ) -> None:
+        self._poll_seconds = poll_seconds
+        self._sequencer, self._follower, self._attester, self._judge = sequencer, follower, attester, judge
+        self._authority = str(Pubkey(sequencer.public_key))
+        self._judging: set[str] = set()
+        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator", authority=self._authority)
+
+    async def forever(self) -> None:
+        pause = self._poll_seconds
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    await self._round(nursery)
+                    pause = self._poll_seconds
+                except _PASSING as error:
+                    self._log.warning("waiting", error=str(error))
+                    pause = min(2 * pause, MAX_PAUSE_SECONDS)
+                await trio.sleep(pause)
+
+    async def _round(self, nursery: trio.Nursery) -> None:
+        config = await self._follower.follow()
+        duties = await self._duties()
+        if duties is None:
+            return
+        for duty in duties["results"]:
+            name = str(duty.get("commitment"))
+            if name not in self._judging:
+                self._judging.add(name)
+                nursery.start_soon(self._judge_one, name, duty, duties["setIndex"])
+        if (proposal := duties["proposal"]) is not None:
+            await self._attester.attest(proposal["epoch"], proposal["attempt"], config)
+
+    async def _duties(self) -> Mapping[str, Any] | None:
+        try:
+            duties: dict[str, Any] = await self._sequencer.call("getDuties", {"validator": self._authority})
+        except RpcError as error:
+            if error.code != refusals.NOT_A_VALIDATOR:
+                raise
+            self._log.info("not in the pinned set")
+            return None
+        if not {"setIndex", "results", "proposal"} <= duties.keys():
+            raise BadAnswer(f"getDuties was answered with {sorted(duties)}")
+        return duties
+
+    async def _judge_one(self, name: str, duty: Mapping[str, Any], set_index: int) -> None:
+        try:
+            async with self._one_at_a_time:
+                await self._judge.judge(duty, set_index)
+        except SequencerError as error:
+            self._log.warning("verdict not sent", error=str(error))
+        finally:
+            self._judging.discard(name)
