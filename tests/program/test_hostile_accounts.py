@@ -1,0 +1,265 @@
+"""For every instruction: signers that do not sign, accounts of ours replaced by look-alikes that another program owns, by accounts of
+another type, or truncated, and two writable accounts that are one (coral-xyz/sealevel-attacks). All through one table of valid calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from settlement import idl, instructions, pda
+from settlement.accounts import LOCALNET_PROFILE
+from tests.program.kit import GENESIS, SOL, Chain, Refused, validator
+from tests.program.test_claims import account, fill_buffer, owing, path
+
+Call = tuple[Chain, Instruction, list[Keypair]]
+
+
+def _initialize() -> Call:
+    chain = Chain.new()
+    payer, authority = chain.payer.pubkey(), chain.authority
+    return (
+        chain,
+        instructions.initialize(chain.program_id, payer, authority.pubkey(), GENESIS, LOCALNET_PROFILE),
+        [authority],
+    )
+
+
+def _grow_registry() -> Call:
+    chain = Chain.new()
+    chain.initialize()
+    return chain, instructions.grow_registry(chain.program_id, chain.payer.pubkey()), []
+
+
+def _up() -> Chain:
+    return Chain.new().bring_up([validator(0)])
+
+
+def _register() -> Call:
+    chain = _up()
+    return chain, chain.registration(validator(1)), [validator(1).authority]
+
+
+def _create_set() -> Call:
+    chain = _up()
+    return chain, instructions.create_validator_set(chain.program_id, chain.payer.pubkey(), 2), []
+
+
+def _grow_set() -> Call:
+    chain = _up()
+    chain.create_set(2)
+    return chain, instructions.grow_validator_set(chain.program_id, chain.payer.pubkey(), 2), []
+
+
+def _advance_set() -> Call:
+    chain = _up()
+    chain.create_set(2)
+    authority = chain.authority
+    return chain, instructions.advance_validator_set(chain.program_id, authority.pubkey(), 2), [authority]
+
+
+def _deposit() -> Call:
+    chain = _up()
+    payer = chain.payer.pubkey()
+    return chain, instructions.deposit(chain.program_id, payer, 0, 10_000, payer), []
+
+
+def _post() -> Call:
+    chain = _up()
+    for _ in range(2):
+        chain.deposit(10_000, chain.payer.pubkey())
+    return chain, chain.posting(chain.certificate(chain.message(inbox_cursor=1))), []
+
+
+def _finalize() -> Call:
+    chain = _up()
+    chain.post()
+    chain.advance(17)
+    return chain, instructions.finalize_checkpoint(chain.program_id, chain.payer.pubkey(), 1), []
+
+
+def _create_buffer() -> Call:
+    chain = _up()
+    return chain, instructions.create_proof_buffer(chain.program_id, chain.payer.pubkey(), 1, 64), []
+
+
+def _write_buffer() -> Call:
+    chain = _up()
+    fill_buffer(chain, path(2), 1)
+    return chain, instructions.write_proof_buffer(chain.program_id, chain.payer.pubkey(), 1, 0, b"x"), []
+
+
+def _close_buffer() -> Call:
+    chain = _up()
+    fill_buffer(chain, path(2), 1)
+    return chain, instructions.close_proof_buffer(chain.program_id, chain.payer.pubkey(), 1), []
+
+
+def _claim() -> Call:
+    chain = _up()
+    owing(chain, account(SOL), path(2))
+    buffer = fill_buffer(chain, path(2), 1)
+    return chain, instructions.claim(chain.program_id, chain.payer.pubkey(), account(SOL).encode(), [], buffer), []
+
+
+CALLS: dict[str, Callable[[], Call]] = {
+    "initialize": _initialize,
+    "grow_registry": _grow_registry,
+    "register_validator": _register,
+    "create_validator_set": _create_set,
+    "grow_validator_set": _grow_set,
+    "advance_validator_set": _advance_set,
+    "deposit": _deposit,
+    "post_checkpoint": _post,
+    "finalize_checkpoint": _finalize,
+    "create_proof_buffer": _create_buffer,
+    "write_proof_buffer": _write_buffer,
+    "close_proof_buffer": _close_buffer,
+    "claim": _claim,
+}
+every_instruction = pytest.mark.parametrize("name", CALLS)
+
+
+def with_account(built: Instruction, index: int, meta: AccountMeta) -> Instruction:
+    metas = list(built.accounts)
+    metas[index] = meta
+    return Instruction(built.program_id, bytes(built.data), metas)
+
+
+def is_ours(chain: Chain, key: Pubkey) -> bool:
+    held = chain.svm.get_account(key)
+    return held is not None and held.owner == chain.program_id
+
+
+def must_fail(chain: Chain, built: Instruction, signers: list[Keypair], what: str) -> None:
+    relayer = Keypair.from_seed(b"r" * 32)
+    chain.svm.airdrop(relayer.pubkey(), SOL)
+    named = {meta.pubkey for meta in built.accounts if meta.is_signer}
+    try:
+        chain.send(built, signers=[key for key in [chain.payer, *signers] if key.pubkey() in named], payer=relayer)
+    except Refused:
+        return
+    raise AssertionError(f"accepted {what}")
+
+
+def test_the_table_has_every_instruction() -> None:
+    assert set(CALLS) == set(idl.committed().instruction_names)
+
+
+@every_instruction
+def test_the_call_itself_is_valid(name: str) -> None:
+    """Otherwise nothing below would mean anything; also through a relayer who pays the fee."""
+    chain, built, signers = CALLS[name]()
+    relayer = Keypair.from_seed(b"r" * 32)
+    chain.svm.airdrop(relayer.pubkey(), SOL)
+    named = {meta.pubkey for meta in built.accounts if meta.is_signer}
+    chain.send(built, signers=[key for key in [chain.payer, *signers] if key.pubkey() in named], payer=relayer)
+
+
+@every_instruction
+def test_signers_must_sign(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    for index, spec in enumerate(idl.committed().instruction(name).accounts):
+        if spec.signer:
+            meta = built.accounts[index]
+            unsigned = with_account(built, index, AccountMeta(meta.pubkey, False, meta.is_writable))
+            must_fail(chain, unsigned, signers, f"{spec.name} that did not sign")
+
+
+@every_instruction
+def test_accounts_must_be_writable(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    for index, spec in enumerate(idl.committed().instruction(name).accounts):
+        if spec.writable and not spec.signer:
+            meta = built.accounts[index]
+            must_fail(
+                chain,
+                with_account(built, index, AccountMeta(meta.pubkey, False, False)),
+                signers,
+                f"{spec.name} read-only",
+            )
+
+
+@every_instruction
+def test_look_alikes_of_another_program_are_refused(name: str) -> None:
+    """Same bytes at another address, owned by another program."""
+    chain, built, signers = CALLS[name]()
+    for index, meta in enumerate(built.accounts):
+        if is_ours(chain, meta.pubkey):
+            held = chain.svm.get_account(meta.pubkey)
+            assert held is not None
+            fake = Keypair().pubkey()
+            chain.svm.set_account(
+                fake, Account(held.lamports, bytes(held.data), Keypair().pubkey(), False, held.rent_epoch)
+            )
+            forged = with_account(built, index, AccountMeta(fake, False, meta.is_writable))
+            must_fail(chain, forged, signers, f"a look-alike of account {index}")
+
+
+@every_instruction
+def test_accounts_of_another_type_are_refused(name: str) -> None:
+    """An account of the program, but another one: the discriminator tells."""
+    chain, built, signers = CALLS[name]()
+    candidates = [pda.config(chain.program_id), pda.registry(chain.program_id), pda.validator_set(chain.program_id, 1)]
+    for index, meta in enumerate(built.accounts):
+        if is_ours(chain, meta.pubkey):
+            for other in candidates:
+                if other != meta.pubkey and is_ours(chain, other):
+                    forged = with_account(built, index, AccountMeta(other, False, meta.is_writable))
+                    must_fail(chain, forged, signers, f"{other} as account {index}")
+
+
+@every_instruction
+def test_truncated_accounts_are_refused(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    for index, meta in enumerate(built.accounts):
+        if is_ours(chain, meta.pubkey):
+            whole = chain.data(meta.pubkey)
+            for length in (0, 7, 8, 12):
+                chain.overwrite(meta.pubkey, whole[:length])
+                must_fail(chain, built, signers, f"account {index} cut to {length} bytes")
+            chain.overwrite(meta.pubkey, whole)
+
+
+@every_instruction
+def test_the_system_program_cannot_be_another(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    for index, spec in enumerate(idl.committed().instruction(name).accounts):
+        if spec.name == "system_program":
+            forged = with_account(built, index, AccountMeta(chain.program_id, False, False))
+            must_fail(chain, forged, signers, "another program as the system program")
+
+
+@every_instruction
+def test_accounts_are_not_left_out(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    for count in range(len(built.accounts)):
+        shortened = Instruction(built.program_id, bytes(built.data), list(built.accounts[:count]))
+        must_fail(chain, shortened, signers, f"only {count} accounts")
+
+
+@every_instruction
+def test_data_is_not_cut_short(name: str) -> None:
+    chain, built, signers = CALLS[name]()
+    data = bytes(built.data)
+    for length in {0, 7, len(data) - 1} - {len(data)}:
+        cut = Instruction(built.program_id, data[:length], list(built.accounts))
+        must_fail(chain, cut, signers, f"{length} bytes of data")
+
+
+@every_instruction
+def test_one_account_twice_is_refused(name: str) -> None:
+    """Two writable accounts of ours that are one account would alias."""
+    chain, built, signers = CALLS[name]()
+    ours = [index for index, meta in enumerate(built.accounts) if meta.is_writable and not meta.is_signer]
+    for first in ours:
+        for second in ours:
+            if first != second:
+                meta = built.accounts[first]
+                forged = with_account(built, second, AccountMeta(meta.pubkey, False, True))
+                must_fail(chain, forged, signers, f"account {first} also as {second}")
