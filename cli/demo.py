@@ -185,7 +185,8 @@ class _Demo:
             await trio.sleep(0.5)
 
     async def _one_posted(self, client: SequencerClient) -> bool:
-        return int((await client.call("getEpochInfo"))["postedEpoch"]) >= 1
+        posted: int = (await client.call("getEpochInfo"))["postedEpoch"]
+        return posted >= 1
 
     async def _all_settled(self, client: SequencerClient) -> bool:
         return all(task["status"] in SETTLED for task in await self._tasks(client))

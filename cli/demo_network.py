@@ -95,7 +95,7 @@ class Network:
             port = adjacent_free_ports()
             self.url = f"http://127.0.0.1:{port}"
             program = ["--upgradeable-program", str(self.program_id), str(ARTIFACT), str(authority.pubkey())]
-            common = ["--ledger", str(self.folder / "ledger"), "--rpc-port", str(port), "--bind-address", "127.0.0.1"]
+            common = ["--ledger", str(self.folder / "ledger" / "l1"), "--rpc-port", str(port), "--bind-address", "127.0.0.1"]
             if self.l1_kind == "embedded":
                 slots = ["--slot-ms", str(EMBEDDED_SLOT_MS), "--quiet"]
                 self.supervisor.start_python("l1", "-m", "localnet", *common, *program, *slots)
