@@ -342,3 +342,12 @@ def test_rejection_codes_are_stable() -> None:
         29 BAD_AUTHORISATION, 30 AUTHORISATION_EXPIRED, 31 BAD_SAMPLE_SIGNATURE
     """
     assert [f"{code.value} {code.name}" for code in Rejection] == [item.strip() for item in text.split(",")]
+
+
+def test_a_second_key_of_one_node_id_cannot_stop_the_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = run(State.empty(), kit.deposit("first", 5, 0))
+    collision = kit.deposit("second", 6, 1)
+    # No such pair of keys is known, so the hash is bent to make one.
+    monkeypatch.setattr(transition, "node_id", lambda key: kit.node("first"))
+    state = run(state, replace(collision, node=kit.node("first")))
+    assert state.account(kit.node("first")) == Account(kit.public_key("first"), balance=11)
