@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import trio
 
-from cli.output import note
-
 T = TypeVar("T")
 Service = Callable[..., Awaitable[Any]]
 
@@ -34,6 +32,13 @@ def serve(service: Service, config: Any, name: str) -> None:
     A second signal falls back to Python's own handling, so that a shutdown that hangs can be cut short.
     """
 
+    import structlog
+
+    from sequencer.logs import configure
+
+    configure()
+    log = structlog.get_logger(room=name)
+
     async def main() -> None:
         async with trio.open_nursery() as nursery:
 
@@ -41,7 +46,7 @@ def serve(service: Service, config: Any, name: str) -> None:
                 with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as arrived:
                     task_status.started()
                     async for number in arrived:
-                        note(f"{name}: {signal.Signals(number).name}, shutting down")
+                        log.info("shutting down", signal=signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
                         return
 
@@ -51,7 +56,7 @@ def serve(service: Service, config: Any, name: str) -> None:
 
             await nursery.start(watch_signals)
             started = await nursery.start(run_service)
-            note(f"{name}: ready" + (f" on port {started}" if isinstance(started, int) else ""))
+            log.info("ready", **({"port": started} if isinstance(started, int) else {}))
 
     trio.run(main)
 

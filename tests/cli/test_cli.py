@@ -9,10 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -23,41 +20,6 @@ from cli.output import lamports
 from settlement.keys import read_bls_secret, read_keypair, write_keypair
 
 SOL = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        (line,) = self.out.splitlines()
-        return json.loads(line)
-
-
-@pytest.fixture
-def pouw(monkeypatch, capsys, tmp_path) -> Callable[..., Ran]:
-    """Runs `pouw ARGUMENTS` in this process, away from the machine's own Solana configuration."""
-    for name in ("POUW_URL", "POUW_SEQUENCER", "POUW_KEYPAIR", "POUW_PROGRAM_ID", "POUW_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["pouw", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli_main.main()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
-
-    return run
 
 
 def new_key(path: Path) -> Keypair:
@@ -293,7 +255,7 @@ def test_a_wrong_configuration_is_named(pouw, tmp_path, room, text, says):
 
 
 async def test_a_deployment_by_commands(pouw, tmp_path, l1):
-    async def run(*arguments: object) -> Ran:
+    async def run(*arguments: object):
         return await trio.to_thread.run_sync(lambda: pouw(*arguments, "--url", l1.url))
 
     write_keypair(tmp_path / "authority.json", l1.authority)
