@@ -46,7 +46,7 @@ pub struct PostCheckpoint {
     #[account(mut)]
     pub checkpoint: UncheckedAccount,
     /// The inbox entry before the cursor; none when the cursor is the parent's.
-    pub last_entry: Option<Account<InboxEntry>>,
+    pub last_entry: Option<UncheckedAccount>,
     /// The inbox entry at the cursor: its address always, even before it exists, since a deposit may land first.
     pub next_entry: UncheckedAccount,
     pub system_program: Program<System>,
@@ -78,6 +78,12 @@ fn check_time(config: &Config, args: &PostCheckpointArgs, slot: u64) -> Result<(
     Ok(())
 }
 
+/// An InboxEntry is made only by the program and once per index, so owner, type and index identify it.
+fn load_entry(account: Option<&UncheckedAccount>, index: u64, wrong: SettlementError) -> Result<Account<InboxEntry>> {
+    let entry = account.and_then(|account| Account::<InboxEntry>::load(*account.account()).ok());
+    entry.filter(|entry| entry.index == index).ok_or_else(|| wrong.into())
+}
+
 /// The cursor, and that no overdue entry was left out.
 #[inline(never)]
 fn check_inbox(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found: &mut Found) -> Result<()> {
@@ -91,16 +97,12 @@ fn check_inbox(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found: &mut
         found.inbox_hash = config.posted.inbox_hash;
         found.inbox_lamports = config.posted.inbox_lamports;
     } else {
-        // An InboxEntry is made only by the program and once per index, so its index identifies it.
-        let last = accounts.last_entry.as_ref().ok_or(SettlementError::WrongLastEntry)?;
-        require!(add(last.index, 1)? == cursor, SettlementError::WrongLastEntry);
+        let last = load_entry(accounts.last_entry.as_ref(), sub(cursor, 1)?, SettlementError::WrongLastEntry)?;
         found.inbox_hash = last.hash_after;
         found.inbox_lamports = last.lamports_after;
     }
     if cursor < config.inbox.count && count < config.parameters.max_inbox_per_epoch {
-        let next = Account::<InboxEntry>::load(*accounts.next_entry.account())
-            .map_err(|_| SettlementError::WrongNextEntry)?;
-        require!(next.index == cursor, SettlementError::WrongNextEntry);
+        let next = load_entry(Some(&accounts.next_entry), cursor, SettlementError::WrongNextEntry)?;
         require!(
             add(next.slot, config.parameters.inclusion_window_slots)? >= args.cut_slot,
             SettlementError::OverdueInboxEntry
