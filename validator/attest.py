@@ -7,7 +7,7 @@ L1 can know comes from L1.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from settlement import records
+from settlement import bls, records
 from settlement.accounts import InboxEntryAccount, Parameters, PostedHead
 from settlement.ledger import BatchError, BatchRoots, Context, Parent, batch, check_batch
 from settlement.messages import CheckpointMessage
@@ -56,7 +56,7 @@ def check(
     _check_attempt(message, view, own.last)
     try:
         roots = check_batch(parent, message, data, context)
-    except BatchError as error:
+    except (BatchError, bls.BlsError) as error:
         raise Refused(str(error)) from error
     _check_inbox(message, parent, view)
     _check_own_verdicts(data, own)
