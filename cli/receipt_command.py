@@ -66,7 +66,7 @@ def verify(
             address = pda.checkpoint(client.program_id, given.message.epoch)
             _, (config, checkpoint) = await client.get_accounts([config_address, address], "finalized")
             if config is None or config.owner != client.program_id:
-                raise CommandError(f"program {client.program_id} is not initialised on {client.url}")
+                raise CommandError(f"program {client.program_id} is not initialised at `finalized` on {client.url}")
             if checkpoint is None or checkpoint.owner != client.program_id:
                 raise CommandError(
                     f"there is no checkpoint of epoch {given.message.epoch} at `finalized` on {client.url}"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from solders.keypair import Keypair
 
 from settlement import instructions, pda
 from settlement.accounts import CheckpointStatus
-from settlement.bls import SecretKey
 from settlement.errors import ProgramError, TransactionTooLarge
-from settlement.events import decode_events
-from settlement.hash_to_curve import hints
-from settlement.instructions import CheckpointArgs
-from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator
 from settlement.ledger.leaves import Account, LeafKind, account_key
 from settlement.ledger.state import verify_proof
-from settlement.messages import CheckpointMessage
-from settlement.money import claim, deposit
+from settlement.money import claim
 from settlement.tags import H
-
-SOL = 1_000_000_000
-POST_COMPUTE_UNITS = 400_000
+from tests.settling import SOL, Settling, begin
 
 
 def state_root(leaf: Account, siblings: list[bytes]) -> bytes:
@@ -36,68 +26,9 @@ def state_root(leaf: Account, siblings: list[bytes]) -> bytes:
     return value
 
 
-@dataclass
-class Settling:
-    """An initialised chain with one validator, `secret`, and a deposit of one SOL."""
-
-    l1: object
-    secret: SecretKey
-
-    async def post(self, root: bytes, payable_total: int) -> CheckpointMessage:
-        client = self.l1.client
-        config = await client.fetch_config()
-        cut = await client.get_slot("confirmed")
-        (last,) = await client.fetch_inbox_entries(config.inbox.count - 1, config.inbox.count)
-        message = CheckpointMessage(
-            epoch=config.highest_epoch + 1,
-            attempt=0,
-            cut_slot=cut,
-            expiry_slot=cut + config.parameters.max_expiry_slots,
-            parent_hash=config.posted.hash,
-            results_root=b"\1" * 32,
-            state_root=root,
-            trace_root=b"\2" * 32,
-            data_root=b"\3" * 32,
-            payable_total=payable_total,
-            inbox_cursor=config.inbox.count,
-            inbox_hash=last.hash_after,
-            set_hash=config.pinned.hash,
-        )
-        digest = message.hash(await client.domain())
-        args = CheckpointArgs(
-            **{name: getattr(message, name) for name in CheckpointArgs.__dataclass_fields__ if hasattr(message, name)},
-            bitmap=b"\1" + bytes(31),
-            signature=self.secret.sign(digest),
-            hints=hints(digest),
-        )
-        post = instructions.post_checkpoint(
-            client.program_id, self.l1.rich.pubkey(), config.pinned.version, config.posted.inbox_cursor, args
-        )
-        confirmed = await client.send_and_confirm([post], self.l1.rich, compute_unit_limit=POST_COMPUTE_UNITS)
-        (event,) = decode_events(confirmed.logs, client.program_id)
-        assert (event.name, event.fields["hash"], event.fields["signers"]) == ("CheckpointPosted", digest, 1)
-        with pytest.raises(ProgramError) as caught:
-            await client.send_and_confirm([post], self.l1.rich, compute_unit_limit=POST_COMPUTE_UNITS)
-        assert caught.value.name == "EpochPosted"
-        return message
-
-    async def finalize(self, epoch: int) -> None:
-        client = self.l1.client
-        posted = await client.fetch_checkpoint(epoch)
-        assert posted.status is CheckpointStatus.POSTED
-        await client.wait_for_slot(posted.posted_slot + 18, "confirmed")
-        finalize = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch)
-        await client.send_and_confirm([finalize], self.l1.rich)
-
-
 @pytest.fixture
 async def settling(l1) -> Settling:
-    await ensure_initialized(l1.client, l1.authority, l1.rich)
-    secret = SecretKey.generate()
-    await register_validator(l1.client, l1.rich, Keypair(), secret, 5_000_000)
-    await advance_validator_set(l1.client, l1.rich, l1.authority)
-    await deposit(l1.client, l1.rich, SOL)
-    return Settling(l1, secret)
+    return await begin(l1)
 
 
 @pytest.mark.both_l1
