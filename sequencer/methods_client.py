@@ -251,7 +251,7 @@ def get_validators(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
         {
             "setIndex": index,
             "authority": views.base58(entry.authority),
-            "blsPublicKey": entry.bls_uncompressed.hex(),
+            "blsPublicKey": entry.bls_public_key.hex(),
             "stakeLamports": entry.stake_lamports,
             "lastSeenSlot": node.last_seen_slots.get(entry.authority, 0),
         }

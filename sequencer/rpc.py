@@ -182,9 +182,11 @@ def _auth_header(request: Request) -> dict[str, Any]:
     if scheme.lower() != "pouw" or len(text) > MAX_AUTH_HEADER_BYTES:
         raise RpcError(Code.BAD_SIGNATURE, "needed: Authorization: Pouw <base64url of the JSON auth object>")
     try:
-        value = jsonrpc.parse(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError):
+        value = jsonrpc.parse(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except binascii.Error:
         raise RpcError(Code.BAD_SIGNATURE, "the Authorization header is no base64url") from None
+    except RpcError as error:
+        raise RpcError(Code.BAD_SIGNATURE, f"the Authorization header: {error.message}") from None
     if not isinstance(value, dict):
         raise RpcError(Code.BAD_SIGNATURE, "the Authorization header holds no JSON object")
     return value
