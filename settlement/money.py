@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -54,7 +56,8 @@ async def deposit(
     """Pays `lamports` from `depositor` into the vault for the L2 account of `beneficiary` (the depositor's own if None)."""
     beneficiary = beneficiary if beneficiary is not None else depositor.pubkey()
     for attempt in range(DEPOSIT_ATTEMPTS):
-        count = (await client.fetch_config("processed")).inbox.count
+        # At the level that preflight simulates against: a newer count would be refused there.
+        count = (await client.fetch_config("confirmed")).inbox.count
         instruction = instructions.deposit(client.program_id, depositor.pubkey(), count, lamports, beneficiary)
         try:
             confirmed = await client.send_and_confirm([instruction], depositor, commitment=commitment)
@@ -62,6 +65,7 @@ async def deposit(
             # The index was taken in between; the whole transaction failed, so trying again pays once.
             if error.name != "WrongInboxEntry" or attempt == DEPOSIT_ATTEMPTS - 1:
                 raise
+            await trio.sleep(random.uniform(0.1, 0.5))
             continue
         return Deposited(count, lamports, beneficiary, confirmed.signature, confirmed.slot)
     raise AssertionError("unreachable")

@@ -203,7 +203,10 @@ def failure(
             name, text = names(failing_program(logs) or program, cause["Custom"])
             return ProgramError(cause["Custom"], name, text, program, index, signed.signature, logs, landed)
         return TransactionFailed(f"{_shown(cause)} in instruction {index}", signed.signature, logs, landed)
-    return TransactionFailed(_shown(err), signed.signature, logs, landed)
+    reason = _shown(err)
+    if reason in ("AccountNotFound", "InsufficientFundsForFee"):
+        reason += f": the fee payer {signed.transaction.message.account_keys[0]} cannot pay the fee"
+    return TransactionFailed(reason, signed.signature, logs, landed)
 
 
 def failing_program(logs: Sequence[str]) -> str | None:

@@ -105,11 +105,11 @@ async def test_what_fails_on_l1_says_that_it_landed(chain):
 
 
 async def test_a_payer_without_lamports_is_a_failure_without_a_program(chain):
+    nobody = Keypair()
     with pytest.raises(TransactionFailed) as caught:
-        nobody = Keypair()
         await chain.client.send_and_confirm([pay(nobody, Keypair(), 1)], nobody)
     assert not isinstance(caught.value, ProgramError)
-    assert caught.value.reason == "AccountNotFound"
+    assert caught.value.reason == f"AccountNotFound: the fee payer {nobody.pubkey()} cannot pay the fee"
 
 
 async def test_following_the_same_bytes_again_pays_once(chain):
