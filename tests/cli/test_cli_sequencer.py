@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 from solders.keypair import Keypair
 
 from settlement.bls import SecretKey
-from settlement.keys import write_keypair
+from settlement.keys import write_bls_key, write_keypair
 from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator
+from settlement.money import deposit
 
 SOL = 1_000_000_000
 
@@ -48,24 +49,31 @@ def spec_for(dataset) -> dict:
     }
 
 
-async def start_sequencer(nursery, folder, url) -> tuple[trio.Process, int]:
-    """`pouw sequencer run` as a process, once it says that it is ready, and its port."""
-    config = folder / "sequencer.toml"
-    config.write_text(
-        f'url = "{url}"\nkeypair = "{folder}/poster.json"\ndata_dir = "{folder}/sequencer"\nport = 0\nepoch_seconds = 2\n'
-    )
-    command = [sys.executable, "-m", "cli.main", "sequencer", "run", "--config", str(config)]
+async def start(nursery, room, folder, **settings) -> tuple[trio.Process, int | None]:
+    """`pouw ROOM run` as a process, once it says that it is ready, and the port that it names."""
+    config = folder / f"{room}.toml"
+    settings |= {"data_dir": str(folder / room)}
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    command = [sys.executable, "-m", "cli.main", room, "run", "--config", str(config)]
     process = await nursery.start(partial(trio.run_process, command, stderr=subprocess.PIPE, check=False))
     text = ""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async for chunk in process.stderr:
             text += chunk.decode()
-            for line in text.splitlines()[:-1] if not text.endswith("\n") else text.splitlines():
+            for line in text.splitlines()[: text.count("\n")]:
+                if not line.startswith("{"):
+                    raise AssertionError(text)
                 entry = json.loads(line)
-                if (entry["event"], entry.get("room")) == ("ready", "sequencer"):
+                if (entry["event"], entry.get("room")) == ("ready", room):
                     nursery.start_soon(drain, process.stderr)
-                    return process, entry["port"]
+                    return process, entry.get("port")
     raise AssertionError(text)
+
+
+async def end(process) -> None:
+    process.send_signal(signal.SIGTERM)
+    with trio.fail_after(20):
+        assert await process.wait() == 0
 
 
 async def drain(stream) -> None:
@@ -78,7 +86,7 @@ async def test_from_deposit_to_a_submitted_task(pouw, tmp_path, l1, dataset, nur
     await register_validator(l1.client, l1.rich, Keypair(), SecretKey.generate(), 5_000_000)
     await advance_validator_set(l1.client, l1.rich, l1.authority)
     write_keypair(tmp_path / "poster.json", l1.rich)
-    process, port = await start_sequencer(nursery, tmp_path, l1.url)
+    process, port = await start(nursery, "sequencer", tmp_path, url=l1.url, keypair=f"{tmp_path}/poster.json", port=0)
     client = await l1.funded()
     write_keypair(tmp_path / "client.json", client)
     chain = ["--url", l1.url, "--sequencer", f"http://127.0.0.1:{port}"]
@@ -134,10 +142,61 @@ async def test_from_deposit_to_a_submitted_task(pouw, tmp_path, l1, dataset, nur
     spec.write_text(json.dumps({**spec_for(dataset), "mode": "zk"}))
     ran = await run(*submit)
     assert "zk" in ran.err
+    await end(process)
 
-    process.send_signal(signal.SIGTERM)
-    with trio.fail_after(20):
-        assert await process.wait() == 0
+
+async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1, nursery):
+    """Sequencer and validator as processes, both started by the command; the money ends where it began."""
+    authority, secret = Keypair(), SecretKey.generate()
+    await ensure_initialized(l1.client, l1.authority, l1.rich)
+    await register_validator(l1.client, l1.rich, authority, secret, 5_000_000)
+    await advance_validator_set(l1.client, l1.rich, l1.authority)
+    client = await l1.funded()
+    for name, keypair in (("poster", l1.rich), ("validator", authority), ("client", client)):
+        write_keypair(tmp_path / f"{name}.json", keypair)
+    write_bls_key(tmp_path / "bls.json", secret.to_bytes(), secret.public_key)
+    common = {"url": l1.url}
+    poster = {"keypair": f"{tmp_path}/poster.json", "port": 0, "epoch_seconds": 1}
+    sequencer, port = await start(nursery, "sequencer", tmp_path, **common, **poster)
+    keys = {"keypair": f"{tmp_path}/validator.json", "bls_keypair": f"{tmp_path}/bls.json"}
+    url = f"http://127.0.0.1:{port}"
+    validator, _ = await start(nursery, "validator", tmp_path, **common, **keys, sequencer=url)
+
+    async def run(*arguments):
+        more = ["--url", l1.url, "--sequencer", url, "-k", tmp_path / "client.json", "--json"]
+        return await trio.to_thread.run_sync(lambda: pouw(*arguments, *more))
+
+    await deposit(l1.client, client, SOL)
+    with trio.fail_after(60):
+        while (await run("balance")).json["l2_balance_finalized_lamports"] != SOL:
+            await trio.sleep(0.5)
+    assert (await run("withdraw", SOL // 2)).json["payable_lamports"] == SOL // 2
+    # Another account pays the fee, so that the balance grows by exactly what was claimed.
+    claimed = await trio.to_thread.run_sync(
+        lambda: pouw(
+            "claim",
+            client.pubkey(),
+            "--wait",
+            60,
+            "--url",
+            l1.url,
+            "--sequencer",
+            url,
+            "-k",
+            tmp_path / "poster.json",
+            "--json",
+        )
+    )
+    shown = claimed.json
+    assert shown["claimed_lamports"] == shown["claimed_total_lamports"] == SOL // 2
+    assert shown["balance_after_lamports"] - shown["balance_before_lamports"] == SOL // 2
+    after = (await run("balance")).json
+    assert (after["claimed_lamports"], after["claimable_lamports"]) == (SOL // 2, 0)
+    assert after["l2_balance_finalized_lamports"] == SOL - SOL // 2
+    ran = await run("claim")
+    assert "nothing to claim" in ran.err
+    await end(validator)
+    await end(sequencer)
 
 
 async def _receipt(pouw, task, sequencer):
