@@ -169,14 +169,14 @@ class _Demo:
             await trio.sleep(0.3)
 
     async def _submit_all(self, client: SequencerClient) -> None:
-        """In two waves, the second once a checkpoint is on L1: work goes on while epochs settle."""
+        """In two waves, the second once a result of the first is decided: work goes on while epochs settle."""
         from worker.digits import digits_blob
 
         dataset = await client.put_blob(digits_blob())
         first = max(self._options.tasks // 2, 3)
         for seed in range(self._options.tasks):
             if seed == first:
-                await self._until(client, self._one_posted)
+                await self._until(client, self._one_decided)
             task_id = await submit(client, digits_spec(seed + 1, dataset), FEE_LAMPORTS, DEADLINE_SLOTS)
             self._fees[task_id] = FEE_LAMPORTS
 
@@ -184,9 +184,8 @@ class _Demo:
         while not await done(client):
             await trio.sleep(0.5)
 
-    async def _one_posted(self, client: SequencerClient) -> bool:
-        posted: int = (await client.call("getEpochInfo"))["postedEpoch"]
-        return posted >= 1
+    async def _one_decided(self, client: SequencerClient) -> bool:
+        return any(task["status"] in SETTLED or task.get("rejections") for task in await self._tasks(client))
 
     async def _all_settled(self, client: SequencerClient) -> bool:
         return all(task["status"] in SETTLED for task in await self._tasks(client))

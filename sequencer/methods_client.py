@@ -76,6 +76,7 @@ def submit_task(
         task_id=record.task,
         order=meta.next_order,
         client=authorisation.public_key,
+        nonce=payload.nonce,
         spec_hash=payload.spec_hash,
         fee_lamports=payload.fee_lamports,
         deadline_slot=payload.deadline_slot,

@@ -54,6 +54,7 @@ def _duty(node: Node, row: TaskRow, authority: bytes) -> dict[str, Any] | None:
     return {
         "taskId": row.task_id.hex(),
         "client": views.base58(row.client),
+        "nonce": row.nonce,
         "spec": views.spec(node, row.spec_hash),
         "specHash": row.spec_hash.hex(),
         "worker": views.base58(result.worker),

@@ -48,6 +48,7 @@ class TaskRow(Row, frozen=True):
     task_id: bytes
     order: int
     client: bytes
+    nonce: int
     spec_hash: bytes
     fee_lamports: int
     deadline_slot: int

@@ -165,6 +165,7 @@ def task(order: int = 0, **fields: object) -> TaskRow:
         task_id=bytes([order]) * 32,
         order=order,
         client=CLIENT,
+        nonce=0,
         spec_hash=bytes(32),
         fee_lamports=1,
         deadline_slot=1_000,
