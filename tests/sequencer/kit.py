@@ -339,18 +339,19 @@ class Network:
     l1: L1
     url: str
     nursery: trio.Nursery
+    attempts: int = 6
 
     async def party(self, deposit_lamports: int = 0, keypair: Keypair | None = None) -> Party:
         """A new party; with a deposit it has an L2 account as soon as this returns."""
         keypair = keypair or Keypair()
-        party = Party(keypair, await SequencerClient(self.url, keypair).__aenter__())
+        party = Party(keypair, await SequencerClient(self.url, keypair, attempts=self.attempts).__aenter__())
         if deposit_lamports:
             await deposit(self.l1.client, self.l1.payer, deposit_lamports, keypair.pubkey())
             await until("the deposit", lambda: self.has_account(keypair.pubkey()))
         return party
 
     async def has_account(self, key: Pubkey) -> Any:
-        async with SequencerClient(self.url) as client:
+        async with SequencerClient(self.url, attempts=self.attempts) as client:
             params = {"publicKey": str(key), "commitment": "processed"}
             return await unless(UNKNOWN_ACCOUNT, client.call, "getBalance", params)
 

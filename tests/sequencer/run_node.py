@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import trio
@@ -12,8 +13,11 @@ from sequencer.config import SequencerConfig
 
 async def main() -> None:
     config = SequencerConfig.model_validate_json(sys.argv[1])
-    async with trio.open_nursery() as nursery:
-        print(await nursery.start(service.run, config), flush=True)
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            print(await nursery.start(service.run, config), flush=True)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
