@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from settlement import bls
 from settlement.client import L1Client
-from settlement.errors import AccountError, L1RpcError, L1Unreachable
+from settlement.errors import AccountError, L1RpcError, L1Unreachable, NotInitialized
 from settlement.keys import read_bls_secret, read_keypair
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
 from validator.attesting import Attester
@@ -26,7 +26,8 @@ from worker import refusals
 from worker.child import open_child
 
 MAX_PAUSE_SECONDS = 15.0
-_PASSING = (SequencerUnreachable, BadAnswer, RpcError, L1Unreachable, L1RpcError, AccountError)
+# NotInitialized passes too: right after `initialize` the Config is there at `confirmed`, and not yet at `finalized`.
+_PASSING = (SequencerUnreachable, BadAnswer, RpcError, L1Unreachable, L1RpcError, AccountError, NotInitialized)
 
 
 async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -70,6 +71,7 @@ class _Rounds:
         self._sequencer, self._follower, self._attester, self._judge = sequencer, follower, attester, judge
         self._authority = str(Pubkey(sequencer.public_key))
         self._judging: set[str] = set()
+        self._outside = False
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator", authority=self._authority)
 
@@ -104,8 +106,11 @@ class _Rounds:
         except RpcError as error:
             if error.code != refusals.NOT_A_VALIDATOR:
                 raise
-            self._log.info("not in the pinned set")
+            if not self._outside:
+                self._log.warning("not in the pinned set")
+            self._outside = True
             return None
+        self._outside = False
         if not {"setIndex", "results", "proposal"} <= duties.keys():
             raise BadAnswer(f"getDuties was answered with {sorted(duties)}")
         return duties

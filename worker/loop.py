@@ -96,6 +96,7 @@ class _Worker:
         self._environment: dict[str, Any] = {}
         self._entries: dict[bytes, Entry] = {}
         self._finalized_epoch = -1
+        self._said = ""
         self._given_up: set[tuple[bytes, int]] = set()
         self._log: Log = structlog.get_logger(room="worker", key=client.address)
 
@@ -134,17 +135,22 @@ class _Worker:
         except RpcError as error:
             if error.code != refusals.UNKNOWN_ACCOUNT:
                 raise
-            self._log.info("waiting for a deposit", to=self._client.address)
+            self._say_once(f"waiting for a deposit to {self._client.address}")
             return False
         missing = self._config.stake_lamports - balance["lockedStakeLamports"]
         if missing <= 0:
             return True
         if balance["balanceLamports"] < missing:
-            self._log.warning("balance too low for the stake", missing_lamports=missing, **balance)
+            self._say_once(f"{missing} lamports are missing for the stake, the balance is {balance['balanceLamports']}")
             return False
         await self._client.register(missing, self._environment)
         self._log.info("registered", stake_lamports=missing)
         return True
+
+    def _say_once(self, reason: str) -> None:
+        if reason != self._said:
+            self._log.warning("waiting", reason=reason)
+        self._said = reason
 
     async def _work(self, lease: Lease) -> None:
         log = self._log.bind(task=lease.task_id.hex(), lease=lease.lease_id)
