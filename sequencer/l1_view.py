@@ -68,13 +68,14 @@ def _watch_posts(node: Node, config: Config) -> None:
 
 
 async def _watch_deposits(node: Node, port: L1Port, config: Config, finalized: Config) -> None:
-    """Compares the last entry taken with L1's, until it is final there."""
+    """Compares the last entry taken with L1's, whose hash binds all before it, until it was found equal while final there."""
     cursor, last_hash = taken(node)
-    if cursor <= finalized.inbox.count or cursor == node.chain.position.tip.inbox_cursor:
+    if cursor == node.verified_cursor or cursor == node.chain.position.tip.inbox_cursor:
         return
     if config.inbox.count >= cursor:
         (entry,) = await port.inbox_entries(cursor - 1, cursor)
         if entry.hash_after == last_hash:
+            node.verified_cursor = cursor if finalized.inbox.count >= cursor else None
             return
     with node.database.transaction() as tx:
         node.reconcile(tx, node.chain.forget_deposits(tx, node.chain.position.tip.inbox_cursor))

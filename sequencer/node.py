@@ -61,6 +61,7 @@ class Node:
     cut_at: float | None = None
     quorum_since: float | None = None
     suspected_fork: bytes | None = None
+    verified_cursor: int | None = None
     nonces_swept_slot: int = 0
     alarm: str | None = None
     wake_poster: trio.Event = field(default_factory=trio.Event)

@@ -19,11 +19,12 @@ from solders.pubkey import Pubkey
 from localnet.config import GenesisProgram, LocalnetConfig
 from localnet.service import Endpoints, serve
 from sequencer.config import SequencerConfig
-from settlement import idl, messages, spec, work
+from settlement import idl, messages, pda, spec, work
 from settlement.bls import SecretKey
 from settlement.client import L1Client
 from settlement.keys import write_keypair
 from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator
+from settlement.ledger import Context, Parent, check_batch
 from settlement.messages import CheckpointMessage
 from settlement.money import deposit
 from settlement.records import (
@@ -253,13 +254,16 @@ class Work:
 
 @dataclass
 class Voter:
-    """A scripted validator: its verdict on everything is that of `judge` (accept by default), and it signs every proposal once."""
+    """A scripted validator: its verdict on everything is that of `judge` (accept by default), and it signs every proposal once,
+    after it has recomputed it from the batch's bytes."""
 
     party: Party
     secret: SecretKey
+    l1: L1Client
     judge: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     signs: bool = True
     signed: dict[tuple[int, int], str] = field(default_factory=dict)
+    parents: dict[int, tuple[str, Parent]] = field(default_factory=dict)
 
     async def run(self) -> None:
         while True:
@@ -284,6 +288,7 @@ class Voter:
         message = CheckpointMessage.from_json(found)
         digest = message.hash(await self.party.client.domain())
         assert digest.hex() == found["hash"]
+        await self.check(found)
         key = (message.epoch, message.attempt)
         assert self.signed.setdefault(key, found["hash"]) == found["hash"], "two proposals for one (epoch, attempt)"
         params = {
@@ -294,6 +299,26 @@ class Voter:
             "signature": self.secret.sign(digest).hex(),
         }
         return await self.party.client.call_signed("submitAttestation", params)
+
+    async def check(self, found: dict[str, Any]) -> Parent:
+        """Recomputes a checkpoint from its parent and its batch; what the next one extends."""
+        domain, epoch = await self.party.client.domain(), found["epoch"]
+        known = self.parents.get(epoch)
+        if known is not None and known[0] == found["hash"]:
+            return known[1]
+        parent = Parent.genesis(domain)
+        if epoch > 1:
+            parent = await self.check(await self.party.client.call("getCheckpoint", {"epoch": epoch - 1}))
+        data = await self.party.client.get_blob(found["dataSha256"])
+        account = await self.l1.fetch_validator_set(found["setVersion"])
+        assert account is not None
+        treasury = bytes(pda.treasury(self.l1.program_id))
+        context = Context(domain, epoch, parent.cut_slot, account.validator_set, treasury)
+        message = CheckpointMessage.from_json(found)
+        roots = check_batch(parent, message, data, context)
+        made = Parent.of(message, domain, roots.state)
+        self.parents[epoch] = (found["hash"], made)
+        return made
 
 
 def verdict_params(duty: dict[str, Any], set_index: int, secret: SecretKey, **fields: Any) -> dict[str, Any]:
@@ -360,4 +385,7 @@ class Network:
             self.nursery.start_soon(voter.run)
 
     async def voters(self) -> list[Voter]:
-        return [Voter(await self.party(keypair=authority), secret) for authority, secret in self.l1.validators]
+        return [
+            Voter(await self.party(keypair=authority), secret, self.l1.client)
+            for authority, secret in self.l1.validators
+        ]

@@ -23,12 +23,15 @@ from sequencer.config import SequencerConfig
 from sequencer.errors import Code
 from sequencer.lifecycle import Status
 from sequencer.node import L1View, Node
+from sequencer.rows import GroupKind
 from sequencer.store import StoreUnwritable
 from sequencer.tasks import TaskBook
 from settlement import records, signing, spec
+from settlement.bls import SecretKey
 from settlement.sequencer_client import RpcError, SequencerClient
-from tests.sequencer.chain_kit import DOMAIN, Bench
-from tests.sequencer.kit import DATASET, SPEC, Party
+from settlement.validator_set import ValidatorSet
+from tests.sequencer.chain_kit import DOMAIN, ENTRIES, Bench
+from tests.sequencer.kit import DATASET, SPEC, Party, verdict_params, vote_record
 
 SLOT = 1_000
 HEX = "ab" * 32
@@ -476,6 +479,174 @@ async def test_a_task_past_its_deadline_is_refunded_once_the_ledgers_time_is_pas
     assert (account["balanceLamports"], account["lockedFeesLamports"]) == (1_000_000, 0)
     assert not epoch_loop.must_advance(node)
     bench.check_restart()
+
+
+# -- verdicts
+
+
+async def voters(door: Door) -> list[tuple[Party, SecretKey]]:
+    """The set's validators, by index."""
+    made = []
+    for seed in range(1, 4):
+        keypair = Keypair.from_seed(bytes([seed]) * 32)
+        client = await SequencerClient(door.url, keypair, attempts=1).__aenter__()
+        made.append((Party(keypair, client), SecretKey.from_seed(bytes([seed]) * 32)))
+    return made
+
+
+async def duty_of(party: Party) -> dict[str, Any]:
+    duties = await party.client.call("getDuties", {"validator": party.name})
+    (duty,) = duties["results"]
+    return dict(duty)
+
+
+async def vote(voter: tuple[Party, SecretKey], index: int, **fields: Any) -> Any:
+    party, secret = voter
+    duty = await duty_of(party)
+    params = verdict_params(duty, index, secret, **fields)
+    return await party.client.call_record("submitVerdict", params, vote_record(party.key, params))
+
+
+REJECTS = {"verdict": "reject", "reason": "wrong_state", "checkedIntervals": [1, 3], "disputedInterval": 1}
+
+
+async def revealed(door: Door) -> tuple[Party, Party, str, list[tuple[Party, SecretKey]]]:
+    client, (worker, _), (task_id,) = await tasks_and_worker(door)
+    await worker.do()
+    return client, worker, task_id, await voters(door)
+
+
+async def status(door: Door, task_id: str) -> str:
+    return str((await door.call("getTask", {"taskId": task_id}))["result"]["value"]["status"])
+
+
+async def test_a_dispute_asks_the_accepting_validators_again(door: Door) -> None:
+    _, worker, task_id, (a, b, c) = await revealed(door)
+    assert (await vote(a, 0))["status"] == "revealed"
+    assert (await vote(c, 2, **REJECTS))["status"] == "revealed"
+    assert (await vote(b, 1, checkedIntervals=[0, 3]))["status"] == "revealed"
+    duty = await duty_of(a[0])
+    assert (duty["disputedIntervals"], duty["verdictGiven"]) == ([1], False)
+    assert (await duty_of(c[0]))["verdictGiven"] is True
+    pass_slots(door, 100)
+    assert await status(door, task_id) == "revealed"
+    assert (await vote(a, 0))["status"] == "revealed"
+    assert (await duty_of(a[0]))["verdictGiven"] is True
+    assert (await vote(b, 1))["status"] == "paid"
+    result = (await door.call("getTaskResult", {"taskId": task_id}))["result"]["value"]
+    assert [v["verdict"] for v in result["verdicts"]].count("accept") == 2
+    error = await door.call("getDuties", {"validator": worker.name})
+    assert error["error"]["code"] == Code.NOT_A_VALIDATOR
+
+
+async def test_an_acceptance_becomes_a_payment_after_the_grace(door: Door) -> None:
+    _, _, task_id, (a, b, _) = await revealed(door)
+    await vote(a, 0)
+    await vote(b, 1)
+    assert await status(door, task_id) == "revealed"
+    pass_slots(door, door.node.config.verdict_grace_slots)
+    assert await status(door, task_id) == "paid"
+    group = door.node.chain.open.groups[-1]
+    ops = [records.decode(raw).op.name for raw in group.records]
+    assert ops == ["VERIFICATION_PROOF", "CONSENSUS_VOTE"] * 2 + ["ECONOMIC_EVENT"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"intervals": 5},
+        {"checkedIntervals": [4]},
+        {"checkedIntervals": [3, 3]},
+        {"checkedIntervals": []},
+        {"reason": "wrong_state"},
+        {"verdict": "reject"},
+        {"disputedInterval": 3},
+        {**REJECTS, "disputedInterval": 0},
+        {"verdict": "maybe"},
+    ],
+)
+async def test_a_verdict_that_contradicts_itself_is_refused(door: Door, wrong: dict[str, Any]) -> None:
+    _, _, _, (a, _, _) = await revealed(door)
+    party, secret = a
+    params = verdict_params(await duty_of(party), 0, secret, **wrong)
+    named = {**params, "verdict": "accept"} if params["verdict"] == "maybe" else params
+    await refused(Code.INVALID_PARAMS, party.client.call_record("submitVerdict", params, vote_record(party.key, named)))
+
+
+async def test_a_verdict_needs_its_own_index_and_sample(door: Door) -> None:
+    _, worker, _, (a, b, _) = await revealed(door)
+    await refused(Code.NOT_A_VALIDATOR, vote(a, 1))
+    await refused(Code.NOT_A_VALIDATOR, vote(a, 200))
+    copied = verdict_params(await duty_of(b[0]), 1, b[1])["sampleSignature"]
+    await refused(Code.BAD_SIGNATURE, vote(a, 0, sampleSignature=copied))
+    await refused(Code.BAD_SIGNATURE, vote(a, 0, sampleSignature="c0" + "00" * 95))
+    await refused(Code.ALREADY_DECIDED, vote(a, 0, resultHash=HEX))
+    assert worker.nonce == 2
+
+
+async def test_another_pinned_set_undoes_a_decision_and_asks_for_verdicts_again(door: Door) -> None:
+    _, _, task_id, (a, b, c) = await revealed(door)
+    for index, voter in enumerate((a, b, c)):
+        await vote(voter, index)
+    assert await status(door, task_id) == "paid"
+    node = door.node
+    moved = ValidatorSet(2, (ENTRIES[2], ENTRIES[0], ENTRIES[1]))
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.pin(tx, moved))
+    assert await status(door, task_id) == "revealed"
+    assert [group.kind for group in node.chain.open.groups][-1] == GroupKind.RESULT
+    assert (await duty_of(a[0]))["verdictGiven"] is False
+    for index, voter in ((1, a), (2, b), (0, c)):
+        await vote(voter, index)
+    assert await status(door, task_id) == "paid"
+    task = (await door.call("getTask", {"taskId": task_id}))["result"]["value"]
+    assert (task["accuracy"], task["replayedShare"]) == (0.97, 0.25)
+
+
+async def test_another_pinned_set_undoes_a_slash_even_if_the_task_was_leased_again(door: Door) -> None:
+    _, worker, task_id, (a, b, _) = await revealed(door)
+    for index, voter in enumerate((a, b)):
+        await vote(voter, index, **REJECTS)
+    assert await status(door, task_id) == "pending"
+    other = await door.party(5_000_000)
+    await other.register()
+    assert (await other.pull())["task"]["taskId"] == task_id
+    node = door.node
+    with node.database.transaction() as tx:
+        node.reconcile(tx, node.chain.pin(tx, ValidatorSet(2, (ENTRIES[2], ENTRIES[0], ENTRIES[1]))))
+    task = (await door.call("getTask", {"taskId": task_id}))["result"]["value"]
+    assert (task["status"], task["worker"], task["rejections"]) == ("revealed", worker.name, [])
+    assert await other.pull() is None
+    stake = node.state.account(signing.node_id(worker.key))
+    assert stake is not None
+    assert stake.locked_stake == 2_000_000
+
+
+async def test_an_attestation_is_for_the_proposal_in_flight_by_its_own_validator(door: Door) -> None:
+    a, b, _ = await voters(door)
+    await door.party(10_000)
+
+    async def attest(voter: tuple[Party, SecretKey], index: int, **fields: Any) -> Any:
+        proposal = {"epoch": 1, "attempt": 0, "hash": HEX, "setIndex": index, "signature": "80" + "00" * 95}
+        return await voter[0].client.call_signed("submitAttestation", {**proposal, **fields})
+
+    await refused(Code.WRONG_PROPOSAL, attest(a, 0))
+    row = Bench(door.node.database, door.node.chain, door.inbox, slot=SLOT).cut().row
+    assert (await a[0].client.call("getDuties", {"validator": a[0].name}))["proposal"] == {"epoch": 1, "attempt": 0}
+    right = {"hash": row.hash.hex(), "signature": a[1].sign(row.hash).hex()}
+    await refused(Code.WRONG_PROPOSAL, attest(a, 0, **{**right, "attempt": 1}))
+    await refused(Code.WRONG_PROPOSAL, attest(a, 0, **{**right, "hash": HEX}))
+    await refused(Code.NOT_A_VALIDATOR, attest(b, 0, **right))
+    await refused(Code.BAD_SIGNATURE, attest(b, 1, **right))
+    assert await attest(a, 0, **right) == {"signers": 1, "stakeLamports": 1_000_000, "quorum": False}
+    assert await attest(a, 0, **right) == {"signers": 1, "stakeLamports": 1_000_000, "quorum": False}
+    assert (await a[0].client.call("getDuties", {"validator": a[0].name}))["proposal"] is None
+    second = {**right, "signature": b[1].sign(row.hash).hex()}
+    assert (await attest(b, 1, **second))["quorum"] is True
+    seen = await a[0].client.call("getValidators")
+    assert [v["lastSeenSlot"] for v in seen] == [SLOT, SLOT, 0]
+    assert len(seen[0]["blsPublicKey"]) == 96
+    await refused(Code.WRONG_PROPOSAL, a[0].client.call("getProposal", {"epoch": 1, "attempt": 3}))
 
 
 # -- blobs
