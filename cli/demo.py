@@ -249,6 +249,8 @@ class _Demo:
 
     async def _until_finalized(self, client: SequencerClient, l1: L1Client) -> int:
         """Returns the epoch of the last payment once its checkpoint is final in the program's eyes and in L1's."""
+        while not all("epoch" in task for task in await self._tasks(client)):
+            await trio.sleep(0.5)  # the last payments still lie in the open batch
         last = max(task["epoch"] for task in await self._tasks(client))
         while (await l1.fetch_config("finalized")).finalized.epoch < last:
             await trio.sleep(0.5)
