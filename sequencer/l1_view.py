@@ -54,6 +54,9 @@ async def _follow_pinned_set(node: Node, port: L1Port, config: Config) -> None:
 
 def _watch_posts(node: Node, config: Config) -> None:
     """A confirmed post that L1 no longer has is posted again. One look may come from a node that lags; two in a row count."""
+    tip = node.chain.position.tip.epoch
+    if config.posted.epoch > tip:
+        node.alarm = f"L1 has checkpoints up to epoch {config.posted.epoch}, this node's data end at {tip}: not its data directory?"
     lost = next((f.row for f in node.chain.position.posted if f.row.epoch > config.posted.epoch), None)
     if lost is None or node.view.slot < (lost.posted_slot or 0):
         node.suspected_fork = None

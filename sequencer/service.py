@@ -123,6 +123,11 @@ async def _first_look(port: L1Port) -> tuple[Domain, int, ValidatorSet]:
             genesis = await port.genesis_hash()
             l1 = await port.config("confirmed")
             account = await port.validator_set(l1.pinned.version) if l1.pinned.version else None
+            if l1.posted.epoch:
+                raise recovery.WrongStore(
+                    f"L1 has checkpoints up to epoch {l1.posted.epoch} already, and the records behind them are in the data "
+                    "directory of the sequencer that posted them: start with that one"
+                )
             if account is not None and account.sealed:
                 return Domain(genesis, port.program_id), l1.parameters.max_inbox_per_epoch, account.validator_set
             reason = "no validator set is sealed yet"

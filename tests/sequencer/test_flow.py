@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sequencer import service
+from sequencer.recovery import WrongStore
 from settlement import merkle, pda, records
 from settlement.ledger import LeafKind, account_key, verify_proof
 from settlement.messages import CheckpointMessage
 from settlement.signing import node_id
-from tests.sequencer.kit import Network, reject, until
+from tests.sequencer.kit import DATASET, Network, config_for, reject, until
 
 FEE = 100_000
 
 
 async def test_from_submit_to_a_finalized_payment(network: Network) -> None:
     client, worker = await network.party(10_000_000), await network.party(5_000_000)
-    await client.client.put_blob(b"a dataset, as far as the sequencer looks")
+    await client.client.put_blob(DATASET)
     task_id = await client.submit(FEE)
     await worker.register()
     network.start_voters(await network.voters())
@@ -63,7 +70,7 @@ async def test_from_submit_to_a_finalized_payment(network: Network) -> None:
 async def test_a_rejected_result_costs_the_stake_and_the_task_goes_to_another(network: Network) -> None:
     client = await network.party(10_000_000)
     liar, honest = await network.party(5_000_000), await network.party(5_000_000)
-    await client.client.put_blob(b"a dataset, as far as the sequencer looks")
+    await client.client.put_blob(DATASET)
     task_id = await client.submit(FEE)
     await liar.register()
     voters = await network.voters()
@@ -98,3 +105,51 @@ async def test_a_rejected_result_costs_the_stake_and_the_task_goes_to_another(ne
     balance = await client.client.call("getBalance", {"publicKey": treasury})
     assert balance["payableLamports"] == 2_000_000
     assert config.finalized.payable_total == 2_000_000 + FEE
+
+
+async def test_a_task_that_nobody_does_is_refunded_and_an_attempt_without_quorum_is_followed_by_another(
+    network: Network,
+) -> None:
+    """Two waits in one test: validators sleep through attempt 0, and the ledger's time reaches the deadline in an empty epoch."""
+    client = await network.party(10_000_000)
+    await client.client.put_blob(DATASET)
+    await client.submit(FEE, deadline_slots=130)
+    voters = await network.voters()
+    for voter in voters:
+        voter.signs = False
+    network.start_voters(voters)
+
+    async def gave_up() -> object:
+        info = await client.client.call("getEpochInfo")
+        return info["attempt"] if info["epoch"] == 1 else None
+
+    assert await until("the end of attempt 0", gave_up, 60) == 1
+    for voter in voters:
+        voter.signs = True
+
+    async def refunded() -> object:
+        (task,) = await client.client.call("getTasks")
+        info = await client.client.call("getEpochInfo")
+        return task if task["status"] == "refunded" and info["finalizedEpoch"] >= task.get("epoch", 10**9) else None
+
+    task = await until("the refund", refunded, 60)
+    first = await client.client.call("getCheckpoint", {"epoch": 1})
+    assert first["attempt"] == 1
+    epochs = [await client.client.call("getCheckpoint", {"epoch": epoch}) for epoch in range(1, task["epoch"] + 1)]
+    assert 0 in [epoch["records"] for epoch in epochs]
+    assert all(b["parentHash"] == a["hash"] for a, b in pairwise(epochs))
+    balance = await client.client.call("getBalance", {"publicKey": client.name})
+    assert (balance["balanceLamports"], balance["lockedFeesLamports"]) == (10_000_000, 0)
+
+
+async def test_a_new_data_directory_on_an_l1_with_checkpoints_is_refused(network: Network, tmp_path: Path) -> None:
+    await network.party(10_000_000)
+    network.start_voters(await network.voters())
+
+    async def posted() -> object:
+        return (await network.l1.client.fetch_config()).posted.epoch
+
+    await until("the first post", posted)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(WrongStore, match="checkpoints up to epoch 1"):
+        await service.run(config_for(network.l1, tmp_path / "other"))
