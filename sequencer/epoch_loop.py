@@ -18,6 +18,7 @@ from sequencer.node import Node
 from sequencer.rows import TaskRow
 from sequencer.verification import Decision
 from settlement.ledger import TaskStatus
+from settlement.signing import node_id
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +47,16 @@ def _decide(node: Node, task_id: bytes) -> None:
 
 
 def expire_leases(node: Node) -> None:
-    """Tasks whose worker fell silent go back to the queue, each to its old place."""
-    for task_id in list(node.tasks.holders.values()):
+    """Tasks whose worker fell silent, or was slashed and could not reveal any more, go back to the queue, each to its old place."""
+    for worker, task_id in list(node.tasks.holders.items()):
         row = node.tasks.committed(task_id)
-        if row is not None and row.lease is not None and assignment.expired(row.lease, node.slot):
+        if row is None or row.lease is None:
+            continue
+        staked = assignment.is_staked(node.chain.open.state.account(node_id(worker)))
+        if assignment.expired(row.lease, node.slot) or not staked:
             with node.database.transaction() as tx:
                 node.tasks.step(tx, row, TaskEvent.EXPIRE, lease=None, worker=None, commitment=None)
-            log.info("lease expired", task=task_id.hex(), lease=row.lease.lease_id)
+            log.info("lease ended", task=task_id.hex(), lease=row.lease.lease_id, staked=staked)
 
 
 def refund_due(row: TaskRow, base_slot: int, grace_slots: int) -> bool:
