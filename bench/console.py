@@ -1,0 +1,37 @@
+"""What a benchmark prints: the result on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def note(message: str) -> None:
+    Console(stderr=True, highlight=False).print(Text(message), soft_wrap=True)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(value), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[int | None]], notes: Sequence[str]) -> None:
+    """Markdown, so that a document can hold it as printed; None is shown as a dash. `notes` follow as a list."""
+    table = Table(box=box.MARKDOWN)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*("–" if cell is None else f"{cell:,}" for cell in row))
+    # Full width when piped, so that no figure is cut.
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=200)
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get().strip(), end="\n\n")  # without the blank lines that stand for Markdown's missing borders
+    for text in notes:
+        console.print(Text(f"- {text}"), soft_wrap=True)
