@@ -18,7 +18,7 @@ pub mod math;
 pub mod message;
 pub mod state;
 pub mod state_tree;
-#[cfg(target_os = "solana")]
+#[cfg(debian_sbf)]
 mod memory;
 #[cfg(all(test, feature = "idl-build"))]
 mod idl_types;

@@ -1,4 +1,5 @@
-//! The memory functions that the compiler calls, each one a syscall: the BPF target links no C library.
+//! The memory functions that the compiler calls, each one a syscall: sbpf-linker links no C library. Solana's own tool chain brings its
+//! own, so only the build of scripts/program_build.sh has these (`--cfg debian_sbf`).
 
 use solana_define_syscall::definitions::{sol_memcmp_, sol_memcpy_, sol_memmove_, sol_memset_};
 

@@ -70,7 +70,7 @@ fn check_may_seal(accounts: &AdvanceValidatorSet, version: u64, slot: u64) -> Re
         );
     } else {
         require!(
-            slot >= add(config.sealed_last.slot, config.parameters.min_seal_gap_slots)?,
+            slot.saturating_sub(config.sealed_last.slot) >= config.parameters.min_seal_gap_slots,
             SettlementError::SealTooSoon
         );
     }

@@ -2,7 +2,6 @@ use crate::{
     constants::*,
     error::SettlementError,
     events::CheckpointFinalized,
-    math::add,
     state::{Checkpoint, CheckpointStatus, Config, FinalizedHead},
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*};
@@ -25,7 +24,7 @@ pub fn handler(ctx: &mut Context<FinalizeCheckpoint>, epoch: u64) -> Result<()> 
     require!(checkpoint.status == CheckpointStatus::Posted as u8, SettlementError::NotPosted);
     require!(checkpoint.parent_hash == config.finalized.hash, SettlementError::ParentNotFinalized);
     require!(
-        slot > add(checkpoint.posted_slot, config.parameters.challenge_window_slots)?,
+        slot.saturating_sub(checkpoint.posted_slot) > config.parameters.challenge_window_slots,
         SettlementError::ChallengeWindowOpen
     );
     checkpoint.status = CheckpointStatus::Finalized as u8;

@@ -104,7 +104,7 @@ fn check_inbox(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found: &mut
     if cursor < config.inbox.count && count < config.parameters.max_inbox_per_epoch {
         let next = load_entry(Some(&accounts.next_entry), cursor, SettlementError::WrongNextEntry)?;
         require!(
-            add(next.slot, config.parameters.inclusion_window_slots)? >= args.cut_slot,
+            args.cut_slot.saturating_sub(next.slot) <= config.parameters.inclusion_window_slots,
             SettlementError::OverdueInboxEntry
         );
     }

@@ -82,7 +82,6 @@ fn take_slot(accounts: &mut RegisterValidator, key: &[u8; 96], stake_lamports: u
     taken.bls_public_key = *key;
     taken.stake_lamports = stake_lamports;
     taken.stake_slot = slot;
-    taken.heartbeat_slot = slot;
     taken.flags = FLAG_OCCUPIED;
     accounts.registry.count += 1;
     Ok(index as u64)

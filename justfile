@@ -1,0 +1,17 @@
+# Recipes for those who work on the project; `just` comes with the environment: ./run just --list
+
+# Build the settlement program, for example: just program-build --id BASE58 -o settlement.so
+program-build *ARGS:
+    scripts/program_build.sh {{ARGS}}
+
+# Rebuild the program and the IDL from scratch, twice, and fail unless they equal the committed files
+program-check:
+    scripts/program_check.sh
+
+# Write the IDL that the source gives
+program-idl *ARGS:
+    python3 scripts/program_idl.py {{ARGS}}
+
+# The program's native Rust tests
+program-test:
+    cd programs/settlement && CARGO_TARGET_DIR="{{justfile_directory()}}/target/native" cargo test --locked

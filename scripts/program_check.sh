@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fails unless the committed program and IDL are exactly what this source builds to: rebuilds from two directories with two cargo homes and
+# compares all bytes, then builds for a second program id and runs the same test under both. Installs what it lacks.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+artifacts=$root/settlement/artifacts
+other_id=g35ffcFoZRqv5Ph2PdfCuyKJVRtd24vroiMW9HovuKK # tests/program/test_two_ids.py
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset POUW_PROGRAM_ID POUW_BUILD_DIR CARGO_TARGET_DIR
+
+# What the build reads, and nothing else: a build that needs more than this is not the committed one.
+copy_source() {
+  mkdir -p "$1/programs" "$1/settlement/artifacts"
+  (cd "$root" && tar -cf - --exclude=target programs/settlement scripts/program_build.sh scripts/program_tools.sh) | tar -xf - -C "$1"
+}
+
+# A cargo home of its own, with the downloaded crates of the usual one, so that paths differ and nothing is downloaded twice.
+new_cargo_home() {
+  mkdir -p "$1/registry"
+  local usual=${CARGO_HOME:-$HOME/.cargo}
+  for part in cache index; do
+    [ ! -d "$usual/registry/$part" ] || cp -r "$usual/registry/$part" "$1/registry/$part"
+  done
+}
+
+build_elsewhere() { # directory, cargo home
+  copy_source "$1"
+  new_cargo_home "$2"
+  POUW_TOOLS=${POUW_TOOLS:-$HOME/.cache/pouw-tools} CARGO_HOME=$2 "$1/scripts/program_build.sh"
+}
+
+same() { # what, file, committed file
+  if ! cmp "$2" "$3"; then
+    echo "program_check.sh: $1 differs from the committed $3; commit what scripts/program_build.sh and scripts/program_idl.py make" >&2
+    exit 1
+  fi
+  echo "$1: equal to the committed file"
+}
+
+first=$work/a second=$work/somewhere/else/entirely
+build_elsewhere "$first" "$work/cargo-a"
+same "first build" "$first/settlement/artifacts/settlement.so" "$artifacts/settlement.so"
+build_elsewhere "$second" "$work/another-cargo-home"
+same "second build" "$second/settlement/artifacts/settlement.so" "$artifacts/settlement.so"
+
+python3 "$root/scripts/program_idl.py" -o "$work/settlement.json"
+same "IDL" "$work/settlement.json" "$artifacts/settlement.json"
+
+"$root/scripts/program_build.sh" --id "$other_id" -o "$work/other.so"
+POUW_OTHER_PROGRAM=$work/other.so "$root/run" pytest "$root/tests/program/test_two_ids.py"
