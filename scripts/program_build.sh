@@ -26,6 +26,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+# The build runs from another folder.
+output=$(realpath -m -- "$output") build=$(realpath -m -- "$build")
+
 # shellcheck source=scripts/program_tools.sh
 source "$root/scripts/program_tools.sh"
 install_sbf_tools
