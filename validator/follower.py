@@ -72,9 +72,6 @@ class Follower:
         return config
 
     async def _catch_up(self, config: Config) -> None:
-        if config.posted.epoch == 0:
-            self.chain.cut_back_to(0)
-            return
         for epoch in range(self.chain.finalized.epoch, config.posted.epoch + 1):
             if epoch == 0:
                 continue
@@ -91,6 +88,7 @@ class Follower:
                 return
             self.chain.append(link)
             self._log.info("followed", epoch=epoch, hash=account.hash.hex())
+        self.chain.cut_back_to(config.posted.epoch)
 
     async def _replay(self, account: Checkpoint) -> Link | None:
         context = await self.context(account.epoch, account.set_version)

@@ -42,6 +42,7 @@ class Judge:
         self._verdicts = verdicts
         self._datasets, self._evidence = folder / "datasets", folder / "evidence"
         self._datasets.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._evidence, ignore_errors=True)  # what a killed process left
         self._failures: dict[bytes, int] = {}
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
