@@ -133,18 +133,19 @@ class _Demo:
         self._say(f"starting L1 ({options.url or options.l1})")
         await network.start_l1()
         nursery.start_soon(network.supervisor.watch)
-        self._say(f"L1 at {network.url}; initialising the settlement program, registering {VALIDATORS} validators")
-        await network.set_up(VALIDATORS)
-        self._say("starting the sequencer, validators and workers")
-        await network.start_sequencer()
+        self._say(f"L1 at {network.url}; starting validators and workers")
+        await network.prepare_sequencer()
+        validators = [network.prepare_validator(index) for index in range(VALIDATORS)]
         workers = [network.prepare_worker(index) for index in range(HONEST_WORKERS)]
         workers.append(network.prepare_worker(HONEST_WORKERS, liar_module()))
         self._liar = str(network.nodes[workers[-1]].keypair.pubkey())
-        for name in [network.prepare_validator(index) for index in range(VALIDATORS)] + workers:
-            network.start(name)
-        await network.deposit(network.client_keypair.pubkey(), options.tasks * FEE_LAMPORTS)
-        for name in workers:
-            await network.deposit(network.nodes[name].keypair.pubkey(), WORKER_STAKE_LAMPORTS)
+        for name in validators + workers:
+            network.start(name)  # they load torch while L1 is set up
+        self._say(f"initialising the settlement program, registering {VALIDATORS} validators")
+        await network.set_up(VALIDATORS)
+        await network.start_sequencer()
+        stakes = {network.nodes[name].keypair.pubkey(): WORKER_STAKE_LAMPORTS for name in workers}
+        await network.deposit({network.client_keypair.pubkey(): options.tasks * FEE_LAMPORTS, **stakes})
         async with network.sequencer(network.client_keypair) as client, network.l1() as l1:
             async with self._live(client):
                 await self._workers_ready(client, len(workers))
@@ -163,7 +164,7 @@ class _Demo:
 
     async def _workers_ready(self, client: SequencerClient, count: int) -> None:
         def ready(workers: list[dict[str, Any]]) -> bool:
-            return sum(worker["lockedStakeLamports"] > 0 for worker in workers) >= count
+            return len([worker for worker in workers if worker["lockedStakeLamports"]]) >= count
 
         while not ready(await client.call("getWorkers")):
             await trio.sleep(0.3)

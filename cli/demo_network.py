@@ -6,6 +6,7 @@ The demo runs on it, and so do the tests that kill its processes: every one can 
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cli.demo_processes import Child, Supervisor, adjacent_free_ports, free_ports
-from settlement import idl, l1_setup, money
+from settlement import idl, instructions, l1_setup
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.bls import SecretKey
 from settlement.client import L1Client
@@ -95,7 +96,14 @@ class Network:
             port = adjacent_free_ports()
             self.url = f"http://127.0.0.1:{port}"
             program = ["--upgradeable-program", str(self.program_id), str(ARTIFACT), str(authority.pubkey())]
-            common = ["--ledger", str(self.folder / "ledger" / "l1"), "--rpc-port", str(port), "--bind-address", "127.0.0.1"]
+            common = [
+                "--ledger",
+                str(self.folder / "ledger" / "l1"),
+                "--rpc-port",
+                str(port),
+                "--bind-address",
+                "127.0.0.1",
+            ]
             if self.l1_kind == "embedded":
                 slots = ["--slot-ms", str(EMBEDDED_SLOT_MS), "--quiet"]
                 self.supervisor.start_python("l1", "-m", "localnet", *common, *program, *slots)
@@ -123,12 +131,13 @@ class Network:
         raise NetworkError(f"no L1 answered at {self.url} within {START_SECONDS:.0f} s: {last}")
 
     async def set_up(self, validators: int) -> None:
-        """Money for everybody, the program initialised, validators registered, their set sealed."""
+        """Money for everybody, the program initialised, the prepared validators registered, their set sealed."""
         async with self.l1() as client:
             await client.request_airdrop(self.payer.pubkey(), AIRDROP_LAMPORTS)
             await self._initialize(client)
-            for index in range(validators):
-                await self._register(client, index)
+            async with trio.open_nursery() as nursery:
+                for index in range(validators):
+                    nursery.start_soon(self._register, client, f"validator-{index}")
             authority = self._authority()
             sealed = await l1_setup.advance_validator_set(client, self.payer, authority)
             ours = {bytes(self.nodes[f"validator-{index}"].keypair.pubkey()) for index in range(validators)}
@@ -155,26 +164,32 @@ class Network:
                 "the demo needs a fresh one"
             )
 
-    async def _register(self, client: L1Client, index: int) -> None:
-        name = f"validator-{index}"
-        authority, secret = Keypair(), SecretKey.generate()
-        self.bls[name] = secret
-        self.nodes[name] = Node(name, authority, [])
+    async def _register(self, client: L1Client, name: str) -> None:
+        authority, secret = self.nodes[name].keypair, self.bls[name]
         await l1_setup.register_validator(client, self.payer, authority, secret, VALIDATOR_STAKE_LAMPORTS)
 
-    async def deposit(self, beneficiary: Pubkey, lamports: int) -> None:
+    async def deposit(self, amounts: Mapping[Pubkey, int]) -> None:
+        """Deposits lamports for each beneficiary, all in one transaction."""
         async with self.l1() as client:
-            await money.deposit(client, self.payer, lamports, beneficiary)
+            count = (await client.fetch_config("confirmed")).inbox.count
+            deposits = [
+                instructions.deposit(self.program_id, self.payer.pubkey(), count + place, lamports, beneficiary)
+                for place, (beneficiary, lamports) in enumerate(amounts.items())
+            ]
+            await client.send_and_confirm(deposits, self.payer)
 
     # -- L2
 
+    async def prepare_sequencer(self) -> None:
+        """Its port, key and configuration, and the lamports it posts with."""
+        port = free_ports(1)[0]
+        self.sequencer_url = f"http://127.0.0.1:{port}"
+        self._prepare("sequencer", Keypair(), {"port": port, "epoch_seconds": self.epoch_seconds})
+        async with self.l1() as client:
+            await client.request_airdrop(self.nodes["sequencer"].keypair.pubkey(), AIRDROP_LAMPORTS)
+
     async def start_sequencer(self, environment: dict[str, str] | None = None) -> None:
-        if "sequencer" not in self.nodes:
-            port = free_ports(1)[0]
-            self.sequencer_url = f"http://127.0.0.1:{port}"
-            self._prepare("sequencer", Keypair(), {"port": port, "epoch_seconds": self.epoch_seconds})
-            async with self.l1() as client:
-                await client.request_airdrop(self.nodes["sequencer"].keypair.pubkey(), AIRDROP_LAMPORTS)
+        """Returns when it answers."""
         self.start("sequencer", environment)
         with trio.move_on_after(START_SECONDS):
             async with self.sequencer() as client:
@@ -188,11 +203,12 @@ class Network:
         raise NetworkError(f"the sequencer did not answer within {START_SECONDS:.0f} s")
 
     def prepare_validator(self, index: int) -> str:
+        """Makes its keys and configuration; `set_up` registers it on L1."""
         name = f"validator-{index}"
         keys = self.folder / "keys" / f"{name}.bls.json"
-        secret = self.bls[name]
+        secret = self.bls[name] = SecretKey.generate()
         write_bls_key(keys, secret.to_bytes(), secret.public_key)
-        self._prepare(name, self.nodes[name].keypair, {"sequencer": self.sequencer_url, "bls_keypair": str(keys)})
+        self._prepare(name, Keypair(), {"sequencer": self.sequencer_url, "bls_keypair": str(keys)})
         return name
 
     def prepare_worker(self, index: int, module: list[str] | None = None) -> str:
