@@ -21,6 +21,7 @@ from sequencer.batch import Cut
 from sequencer.epoch import Head, OpenBatch
 from sequencer.lifecycle import CheckpointEvent, next_checkpoint_status
 from sequencer.rows import AttemptRow, DepositRow, EpochRow, GroupRow, LeafRow, MetaRow, SentRow, SetRow
+from settlement.ledger import LedgerRejection, Rejection
 from settlement.signing import Domain
 from settlement.validator_set import ValidatorSet
 
@@ -37,13 +38,15 @@ class Flight:
 
 @dataclass(frozen=True)
 class Position:
-    """Where the chain stands. `waiting`: groups accepted but not in the open batch, for want of room or because they do not apply now."""
+    """Where the chain stands. Accepted, but not in the open batch, are `waiting` groups, which do not apply now, and those `beyond` its
+    size, which the next epoch takes; while there are any of these, nothing new is appended."""
 
     finalized: Head
     posted: tuple[Flight, ...]
     current: Flight | None
     open: OpenBatch
     waiting: tuple[GroupRow, ...]
+    beyond: tuple[GroupRow, ...]
     pinned: ValidatorSet
 
     @property
@@ -58,7 +61,7 @@ class Position:
     @property
     def groups(self) -> list[GroupRow]:
         """All groups that no cut epoch holds, in the order in which they were accepted."""
-        return sorted((*self.open.groups, *self.waiting), key=lambda group: group.seq)
+        return sorted((*self.open.groups, *self.waiting, *self.beyond), key=lambda group: group.seq)
 
 
 def head_of(row: EpochRow, batch: OpenBatch) -> Head:
@@ -98,6 +101,8 @@ class Chain:
     def append(self, tx: db.Transaction, group: GroupRow) -> None:
         """Puts the group, numbered meta.next_seq, at the batch's end. LedgerRejection when it does not follow; TOO_MANY_RECORDS without room."""
         position, meta = tx.read(self.position_cell), self.meta(tx)
+        if position.beyond:
+            raise LedgerRejection(Rejection.TOO_MANY_RECORDS, "earlier records wait for the next epoch already")
         batch = rules.append(position.open, group)
         tx.put(db.GROUPS, db.u64be(group.seq), group)
         self.set_meta(tx, with_fields(meta, next_seq=group.seq + 1))
@@ -139,7 +144,7 @@ class Chain:
         tx.put(db.EPOCHS, db.u64be(row.epoch), row)
         rest = tuple(group for group in position.groups if group.seq not in seqs)
         return self._rebuild(
-            tx, replace(position, current=flight, open=rules.empty(flight.head, batch.context), waiting=rest)
+            tx, replace(position, current=flight, open=rules.empty(flight.head, batch.context), waiting=rest, beyond=())
         )
 
     def certify(self, tx: db.Transaction, bitmap: int, aggregate: bytes) -> None:
@@ -228,7 +233,9 @@ class Chain:
         groups = [group for seq in seqs if (group := tx.get(db.GROUPS, db.u64be(seq))) is not None]
         head = kept[-1].head if kept else position.finalized
         base = rules.empty(head, position.open.context)
-        reopened = replace(position, posted=kept, current=None, open=base, waiting=(*groups, *position.groups))
+        reopened = replace(
+            position, posted=kept, current=None, open=base, waiting=(*groups, *position.groups), beyond=()
+        )
         affected = self._rebuild(tx, reopened)
         return list(dict.fromkeys([*affected, *(group.task_id for group in groups)]))
 
@@ -238,7 +245,7 @@ class Chain:
         context = rules.context_of(self.domain, head, position.pinned, self.meta(tx).treasury)
         taken = [row for _, row in tx.scan(db.DEPOSITS) if row.index >= head.inbox_cursor]
         replayed = rules.replay(head, context, taken[: self.meta(tx).max_inbox_per_epoch], position.groups)
-        waiting = list(replayed.beyond)
+        waiting = []
         for group, rejection in replayed.rejected:
             if rules.is_droppable(group, head.cut_slot):
                 tx.delete(db.GROUPS, db.u64be(group.seq))
@@ -247,9 +254,11 @@ class Chain:
             log.warning(
                 "group does not apply", seq=group.seq, kind=group.kind, task=group.task_id.hex(), why=str(rejection)
             )
-        tx.write(self.position_cell, replace(position, open=replayed.batch, waiting=tuple(waiting)))
-        waited = {group.seq for group in position.waiting}
-        changed = [group for group, _ in replayed.rejected]
+        tx.write(
+            self.position_cell, replace(position, open=replayed.batch, waiting=tuple(waiting), beyond=replayed.beyond)
+        )
+        waited = {group.seq for group in (*position.waiting, *position.beyond)}
+        changed = [*(group for group, _ in replayed.rejected), *replayed.beyond]
         changed += [group for group in replayed.batch.groups if group.seq in waited]
         return list(dict.fromkeys(group.task_id for group in changed))
 

@@ -22,7 +22,7 @@ from sequencer.config import SequencerConfig
 from sequencer.lifecycle import Status, TaskEvent
 from sequencer.rows import GroupKind, GroupRow, Rejection, ResultRow, TaskRow, VerdictRow
 from sequencer.tasks import TaskBook
-from settlement import records
+from settlement import ledger, records
 from settlement.accounts import Config
 from settlement.ledger import LedgerRejection, State
 from settlement.records import EconomicEvent, Event, Op, Record, Verdict, VerificationProof
@@ -201,8 +201,10 @@ class Node:
         try:
             self.append(tx, GroupKind.DECISION, task_id, pairs, min(v.expiry_slot for v in voters))
         except LedgerRejection as rejection:
-            if rejection.code is not rejection.code.TOO_MANY_RECORDS:
-                raise
+            if rejection.code is not ledger.Rejection.TOO_MANY_RECORDS:
+                # The verdicts were counted by the ledger's own rules: this is a fault of the node's, and other tasks must go on.
+                self.alarm = f"the ledger refuses the decision on task {task_id.hex()}: {rejection}"
+                log.error("decision refused by the ledger", task=task_id.hex(), error=str(rejection))
             return verification.Decision.WAIT
         self._note_decision(tx, row, voters, worker.public_key, accepted)
         return decision

@@ -14,7 +14,7 @@ from sequencer import epoch as rules
 from sequencer.chain import Chain, Flight, Position, head_of
 from sequencer.epoch import Head
 from sequencer.lifecycle import CheckpointStatus
-from sequencer.rows import DepositRow, EpochRow, GroupRow, MetaRow, SetRow
+from sequencer.rows import DepositRow, EpochRow, GroupRow, LeafRow, MetaRow, SetRow
 from sequencer.store import StoreCorruption
 from settlement.ledger import LedgerRejection, State
 from settlement.signing import Domain
@@ -31,6 +31,9 @@ def initialise(database: db.Database, meta: MetaRow, pinned: ValidatorSet) -> No
     """The first rows of a new data directory."""
     with database.transaction() as tx:
         tx.put(db.META, b"", meta)
+        # A final epoch writes only the leaves that it changed, so those before epoch 1 must be there.
+        for key, kind, value in State.empty().leaves():
+            tx.put(db.LEAVES, key, LeafRow(kind=str(kind), value=value))
         tx.put(
             db.SETS,
             db.u64be(pinned.version),
@@ -78,8 +81,8 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     waiting = tuple(row for row in groups.values() if row.seq not in cut_seqs)
     taken = [row for row in deposits if row.index >= tip.inbox_cursor][: meta.max_inbox_per_epoch]
     replayed = rules.replay(tip, context, taken, waiting)
-    left = (*replayed.beyond, *(group for group, _ in replayed.rejected))
-    position = Position(finalized, posted, current, replayed.batch, left, pinned)
+    left = tuple(group for group, _ in replayed.rejected)
+    position = Position(finalized, posted, current, replayed.batch, left, replayed.beyond, pinned)
     log.info(
         "store loaded",
         rows=checked,

@@ -195,6 +195,7 @@ def describe(chain: Chain) -> dict[str, object]:
         "open": (position.open.epoch, position.open.base_slot, position.open.state.root, position.open.records),
         "groups": [group.seq for group in position.open.groups],
         "waiting": sorted(group.seq for group in position.waiting),
+        "beyond": [group.seq for group in position.beyond],
         "inbox": (position.open.inbox_cursor, position.open.inbox_hash),
         "pinned": position.pinned.version,
         "meta": chain.meta_cell.value,

@@ -138,6 +138,7 @@ class Party:
     keypair: Keypair
     client: SequencerClient
     nonce: int = 0
+    random_bytes: Callable[[int], bytes] = os.urandom
 
     @property
     def key(self) -> bytes:
@@ -186,8 +187,8 @@ class Party:
 
     async def prepare(self, granted: dict[str, Any], intervals: int = 4) -> Work:
         """Makes a result up and uploads its blobs."""
-        states = [os.urandom(64) for _ in range(intervals + 1)]
-        model = os.urandom(64)
+        states = [self.random_bytes(64) for _ in range(intervals + 1)]
+        model = self.random_bytes(64)
         entries = [
             work.WorkEntry(i, sha256(state).digest(), bytes(32), bytes(32), sha256(model).digest(), 0.5)
             for i, state in enumerate(states)
@@ -195,7 +196,7 @@ class Party:
         trace = b"".join(entry.encode() for entry in entries)
         for blob in (*states, model, trace):
             await self.client.put_blob(blob)
-        task_id, lease_id, salt = granted["task"]["taskId"], granted["lease"]["leaseId"], os.urandom(32)
+        task_id, lease_id, salt = granted["task"]["taskId"], granted["lease"]["leaseId"], self.random_bytes(32)
         metrics = {"accuracy": 0.97, "loss": 0.125}
         root = work.work_root(entries)
         result_hash = messages.result_hash(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sequencer import database as db
+from sequencer import epoch as rules
 from sequencer import recovery
 from sequencer.lifecycle import CheckpointStatus, IllegalTransition
 from sequencer.recovery import WrongStore
@@ -22,6 +23,7 @@ from settlement.ledger import LedgerRejection, Rejection
 from settlement.signing import Domain, node_id
 from tests.sequencer.chain_kit import DOMAIN, Bench, validator_set
 
+MEMORY = Path("/dev/shm")  # what is tested here is logic; hundreds of fsyncs on a busy disk would only take time
 ALICE, BOB = b"a" * 32, b"b" * 32
 
 
@@ -88,6 +90,28 @@ def test_a_new_attempt_takes_the_old_records_and_the_new_ones(bench: Bench) -> N
     assert (again.row.epoch, again.row.attempt) == (1, 1)
     assert again.row.seqs == [0, late.seq]
     assert again.row.hash != first.row.hash
+    bench.check_restart()
+
+
+def test_what_does_not_fit_goes_into_the_next_epoch_and_nothing_overtakes_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.submit(ALICE, 10)
+    bench.cut()
+    bench.submit(ALICE, 20)
+    late = bench.submit(ALICE, 30)
+    monkeypatch.setattr(rules, "MAX_BATCH_RECORDS", 3)
+    bench.give_up()
+    assert [g.seq for g in bench.chain.open.groups] == [0, 1]
+    assert [g.seq for g in bench.chain.position.beyond] == [late.seq]
+    bench.check_restart()
+    with pytest.raises(LedgerRejection, match="wait for the next epoch"):
+        bench.withdraw(ALICE, 1)
+    bench.cut()
+    assert [g.seq for g in bench.chain.open.groups] == [late.seq]
+    assert bench.chain.position.beyond == ()
     bench.check_restart()
 
 
@@ -162,6 +186,12 @@ def test_finality_keeps_the_snapshot_and_drops_the_rows(bench: Bench) -> None:
     assert list(bench.database.scan(db.GROUPS)) == []
     assert list(bench.database.scan(db.DEPOSITS)) == []
     bench.withdraw(ALICE, 7)
+    bench.whole_epoch()
+    bench.finalize()
+    bench.check_restart()
+
+
+def test_an_empty_first_epoch_leaves_a_whole_snapshot(bench: Bench) -> None:
     bench.whole_epoch()
     bench.finalize()
     bench.check_restart()
@@ -270,7 +300,7 @@ class RandomChain(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = TemporaryDirectory()
+        self.folder = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self.bench = Bench.new(Path(self.folder.name))
         self.accepted: set[int] = set()
         self.final: set[int] = set()
@@ -356,5 +386,5 @@ class RandomChain(RuleBasedStateMachine):
 
 TestRandomChain = RandomChain.TestCase
 TestRandomChain.settings = settings(
-    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
