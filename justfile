@@ -15,3 +15,27 @@ program-idl *ARGS:
 # The program's native Rust tests
 program-test:
     cd programs/settlement && CARGO_TARGET_DIR="{{justfile_directory()}}/target/native" cargo test --locked
+
+# Lint, format check, types, import arrows
+lint:
+    ruff check .
+    ruff format --check .
+    mypy
+    lint-imports
+
+# Format the Python code
+format:
+    ruff check --fix .
+    ruff format .
+
+# Resolve the dependencies of pyproject.toml into the hashed lock
+lock:
+    uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra worker --extra dev --no-emit-index-url --custom-compile-command "just lock" pyproject.toml -o requirements.lock
+
+# Install the Rust tool chain and solana-test-validator (Debian)
+tools:
+    scripts/install_tools.sh
+
+# All that CI does
+ci:
+    .ci/run
