@@ -15,11 +15,12 @@ from sequencer.lifecycle import CheckpointStatus, Status
 from sequencer.methods import Method, Read, Recorded, Signed
 from sequencer.methods_client import find_epoch
 from sequencer.node import Node
-from sequencer.rows import AttestationRow, EpochRow, ResultRow, TaskRow, VerdictRow
+from sequencer.proposals import attestation_key, attestations, set_of
+from sequencer.rows import AttestationRow, ResultRow, TaskRow, VerdictRow
 from settlement import certificate, messages, records
 from settlement.records import ConsensusVote, Op, Reason, Record, Verdict
 from settlement.signing import Authorisation, node_id
-from settlement.validator_set import SetEntry, ValidatorSet
+from settlement.validator_set import ValidatorSet
 
 
 def get_duties(node: Node, params: p.GetDuties) -> dict[str, Any]:
@@ -81,24 +82,6 @@ def _proposal_for(node: Node, authority: bytes) -> dict[str, Any] | None:
     if index is None or node.database.get(db.ATTESTATIONS, attestation_key(row, index)) is not None:
         return None
     return {"epoch": row.epoch, "attempt": row.attempt}
-
-
-def set_of(node: Node, row: EpochRow) -> ValidatorSet:
-    """The validator set that an epoch was cut for."""
-    stored = node.database.get(db.SETS, db.u64be(row.set_version))
-    if stored is None:
-        raise RuntimeError(f"validator set {row.set_version} of epoch {row.epoch} is not there")
-    return ValidatorSet(stored.version, tuple(SetEntry.decode(entry) for entry in stored.entries))
-
-
-def attestation_key(row: EpochRow, set_index: int) -> bytes:
-    return db.u64be(row.epoch) + row.attempt.to_bytes(4, "big") + set_index.to_bytes(2, "big")
-
-
-def attestations(node: Node, reader: db.Reader, row: EpochRow) -> dict[int, bytes]:
-    """The verified signatures on an epoch's attempt, by set index."""
-    prefix = db.u64be(row.epoch) + row.attempt.to_bytes(4, "big")
-    return {int.from_bytes(key[12:], "big"): found.signature for key, found in reader.scan(db.ATTESTATIONS, prefix)}
 
 
 def _vote(node: Node, authority: bytes, params: p.SubmitVerdict) -> Record:

@@ -15,8 +15,8 @@ from sequencer.attestation import Readiness, bitmap_of, readiness
 from sequencer.epoch_loop import can_no_longer_land
 from sequencer.l1_port import L1Port
 from sequencer.lifecycle import CheckpointStatus
-from sequencer.methods_validator import attestations, set_of
 from sequencer.node import Node
+from sequencer.proposals import attestations, set_of
 from sequencer.rows import EpochRow, SentRow
 from settlement import certificate
 from settlement.accounts import Checkpoint

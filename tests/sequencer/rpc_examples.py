@@ -27,8 +27,8 @@ from sequencer.attestation import bitmap_of
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
 from sequencer.dispatch import METHODS
-from sequencer.methods_validator import attestations
 from sequencer.node import L1View, Node
+from sequencer.proposals import attestations
 from sequencer.rpc import make_app
 from sequencer.tasks import TaskBook
 from settlement import certificate

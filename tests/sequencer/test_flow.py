@@ -12,6 +12,7 @@ from sequencer.recovery import WrongStore
 from settlement import merkle, pda, records
 from settlement.ledger import LeafKind, account_key, verify_proof
 from settlement.messages import CheckpointMessage
+from settlement.money import claim
 from settlement.signing import node_id
 from tests.sequencer.kit import DATASET, Network, config_for, reject, until
 
@@ -65,6 +66,13 @@ async def test_from_submit_to_a_finalized_payment(network: Network) -> None:
     config = await network.l1.client.fetch_config("finalized")
     assert verify_proof(config.finalized.state_root, account_key(node_id(worker.key)), LeafKind.ACCOUNT, value, path)
     assert balance["stateRoot"] == config.finalized.state_root.hex()
+
+    # What a claim sent now is checked against is the root that Config holds at `confirmed`.
+    params = {"publicKey": worker.name, "withProof": True, "commitment": "confirmed"}
+    proof = (await worker.client.call("getBalance", params))["proof"]
+    path = [bytes.fromhex(sibling) for sibling in proof["siblings"]]
+    claimed = await claim(network.l1.client, network.l1.payer, bytes.fromhex(proof["value"]), path)
+    assert claimed.lamports == FEE
 
 
 async def test_a_rejected_result_costs_the_stake_and_the_task_goes_to_another(network: Network) -> None:

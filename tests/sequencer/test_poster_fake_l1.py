@@ -19,8 +19,8 @@ from sequencer import epoch_loop, finality, l1_view, poster, recovery
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
 from sequencer.lifecycle import CheckpointStatus as Stage
-from sequencer.methods_validator import attestation_key
 from sequencer.node import Node
+from sequencer.proposals import attestation_key
 from sequencer.rows import AttestationRow, EpochRow, SentRow
 from sequencer.tasks import TaskBook
 from settlement.accounts import (
