@@ -16,7 +16,7 @@ from settlement.money import claim
 from settlement.signing import node_id
 from tests.sequencer.kit import DATASET, Network, config_for, reject, until
 
-FEE = 100_000
+FEE = 1_000_000  # below the rent-exempt minimum L1 would not let a new account receive it
 
 
 async def test_from_submit_to_a_finalized_payment(network: Network) -> None:
