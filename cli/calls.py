@@ -157,7 +157,9 @@ async def claim(
 
 
 async def _finalized_proof(l1: L1Client, client: SequencerClient, account: Pubkey) -> tuple[bytes, list[bytes]]:
-    """The account's leaf and its siblings under the root that is finalized on L1; an empty leaf when it has no account there.
+    """The account's leaf and its siblings under the root of the finalized checkpoint; an empty leaf when it has no account there.
+
+    Both are read at `confirmed`: the program checks a claim against what Config holds when it lands, not 32 slots before.
 
     Sequencer and L1 node may be an epoch apart for a moment, so a proof under another root is asked for again.
     """
@@ -165,7 +167,7 @@ async def _finalized_proof(l1: L1Client, client: SequencerClient, account: Pubke
     from settlement.ledger.state import verify_proof
 
     for _ in range(PROOF_ATTEMPTS):
-        found = await _l2_account(client, account, "finalized", proof=True)
+        found = await _l2_account(client, account, "confirmed", proof=True)
         root = (await l1.fetch_config("confirmed")).finalized.state_root
         if found is None:
             return b"", []

@@ -1,5 +1,5 @@
-"""Commands that speak to L1: `init`, `validator register`, `validator set advance`, `deposit`, `claim`, `balance`; and `withdraw`,
-which is their counterpart on L2."""
+"""Commands that speak to L1: `airdrop`, `init`, `validator register`, `validator set advance`, `deposit`, `claim`, `balance`; and
+`withdraw`, which is their counterpart on L2."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ BlsOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
+    app.command("airdrop")(airdrop)
     app.command("init")(initialize)
     app.command("deposit")(deposit)
     app.command("withdraw")(withdraw)
@@ -31,6 +32,26 @@ def register(app: typer.Typer) -> None:
     app.command("balance")(balance)
     app.add_typer(validator_app, name="validator")
     validator_app.command("run")(service_commands.run_validator)
+
+
+def airdrop(
+    lamports: Annotated[int, typer.Argument(help="Lamports to get; 1 SOL is 1000000000.", min=1)],
+    public_key: Annotated[str | None, typer.Argument(help="Who gets them, if not --keypair's.")] = None,
+    keypair: KeypairOption = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the faucet of a localnet (devnet and testnet have one too) for lamports on L1."""
+    from settlement.client import L1Client
+
+    account = settings.public_key(public_key, "PUBLIC_KEY") if public_key else settings.keypair(keypair).pubkey()
+
+    async def command() -> dict[str, Any]:
+        async with L1Client(settings.l1_url(url)) as client:
+            await client.request_airdrop(account, lamports)
+            return {"public_key": str(account), "l1_lamports": await client.get_balance(account)}
+
+    emit(run(command), as_json)
 
 
 def initialize(

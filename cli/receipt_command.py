@@ -13,6 +13,7 @@ from cli import settings
 from cli.output import emit
 from cli.runtime import CommandError, run
 from cli.settings import JsonOption, ProgramOption, SequencerOption, UrlOption
+from cli.task_commands import TaskArgument
 
 receipt_app = typer.Typer(help="Receipts: proof that a record is in a checkpoint on L1.", no_args_is_help=True)
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @receipt_app.command("get")
 def get(
-    task_id: Annotated[str, typer.Argument(help="The task's id, 64 hex digits.")],
+    task_id: TaskArgument,
     outfile: Annotated[Path | None, typer.Option("--outfile", "-o", help="File to write; stdout if not given.")] = None,
     sequencer: SequencerOption = None,
 ) -> None:

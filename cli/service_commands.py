@@ -154,7 +154,11 @@ def _checked(kind: type[T], values: dict[str, Any]) -> T:
     try:
         return kind(**values)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in one['loc']) or 'configuration'}: {one['msg']}" for one in error.errors()
-        ]
-        raise ConfigError("; ".join(problems)) from None
+        raise ConfigError("; ".join(_problem(one) for one in error.errors())) from None
+
+
+def _problem(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{name} is missing: give --{name.replace('_', '-')}, or {name} in the file of --config"
+    return f"{name or 'configuration'}: {error['msg']}"

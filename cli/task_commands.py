@@ -1,8 +1,9 @@
-"""`pouw task`: submit tasks and fetch what became of them."""
+"""`pouw task`: an example to begin with, submitting tasks, and what became of them."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,53 @@ from cli.runtime import CommandError, run
 from cli.settings import JsonOption, KeypairOption, ProgramOption, SequencerOption, UrlOption
 
 task_app = typer.Typer(help="Submit tasks and fetch their results.", no_args_is_help=True)
-TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.")]
+
+
+def _task_id(given: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", given):
+        raise typer.BadParameter(f"{given!r} is no task id: 64 lower-case hex digits")
+    return given
+
+
+TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.", callback=_task_id)]
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(task_app, name="task")
+
+
+@task_app.command("example")
+def example(
+    folder: Annotated[Path, typer.Argument(help="Where to write digits.safetensors and spec.json.", file_okay=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset and a spec that can be submitted as they are: handwritten digits, to be learned by a small network."""
+    from hashlib import sha256
+
+    from worker.digits import ROWS, digits_blob
+
+    files = {name: folder / name for name in ("digits.safetensors", "spec.json")}
+    for path in files.values():
+        if path.exists() or path.is_symlink():
+            raise CommandError(f"{path} exists already; name another folder")
+    dataset = digits_blob()
+    spec = {
+        "version": 1,
+        "kind": "training",
+        "model_type": "mlp",
+        "architecture": {"input_size": 64, "hidden_sizes": [128], "output_size": 10},
+        "optimizer": {"type": "adam", "learning_rate": 0.001},
+        "stopping_criterion": {"type": "max_epochs", "max_epochs": 50},
+        "metrics": ["accuracy", "loss"],
+        "dataset_info": {"sha256": sha256(dataset).hexdigest(), "batch_size": 32, "size": ROWS},
+        "performance_requirements": {"gpu": False, "min_accuracy": 0.95},
+        "mode": "replay",
+        "seed": 1,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    files["digits.safetensors"].write_bytes(dataset)
+    files["spec.json"].write_text(json.dumps(spec, indent=2) + "\n")
+    emit({"dataset": str(files["digits.safetensors"]), "spec": str(files["spec.json"])}, as_json)
 
 
 @task_app.command("submit")
@@ -32,6 +75,7 @@ def submit(
         str, typer.Option("--deadline", help="Slot by which it must be done; +N is N slots from now.")
     ] = "+1500",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is paid or refunded.")] = False,
+    only_id: Annotated[bool, typer.Option("--id", help="Print the task's id and nothing else, for scripts.")] = False,
     keypair: KeypairOption = None,
     url: UrlOption = None,
     sequencer: SequencerOption = None,
@@ -55,7 +99,11 @@ def submit(
             submitted = await submit_task(calls, content, dataset, fee, slot)
             return submitted if not wait else {**submitted, **_plain(await wait_for_task(calls, submitted["task_id"]))}
 
-    emit(run(command), as_json)
+    submitted = run(command)
+    if only_id:
+        print(submitted["task_id"])
+    else:
+        emit(submitted, as_json)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM_PROGRAM_ID
 
 from settlement import accounts, idl, pda
 from settlement.accounts import (
@@ -34,6 +35,7 @@ from settlement.transactions import Confirmed, SignedTransaction, block_height, 
 
 ACCOUNTS_PER_CALL = 100  # agave's MAX_MULTIPLE_ACCOUNTS
 SLOT_SECONDS = 0.4
+NEGATIVE_LAMPORTS = 1  # SystemError::ResultWithNegativeLamports
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ class L1Client:
         return await self.confirm(await self.sign(instructions, payer, signers, compute_unit_limit), commitment)
 
     def _error_name(self, program: str, code: int) -> tuple[str | None, str]:
+        if program == str(SYSTEM_PROGRAM_ID) and code == NEGATIVE_LAMPORTS:
+            return "ResultWithNegativeLamports", "an account has fewer lamports than it is to pay"
         spec = idl.committed().errors.get(code) if program == str(self.program_id) else None
         return (spec.name, spec.message) if spec else (None, f"program {program} raised code {code}")
 

@@ -205,7 +205,8 @@ def failure(
         return TransactionFailed(f"{_shown(cause)} in instruction {index}", signed.signature, logs, landed)
     reason = _shown(err)
     if reason in ("AccountNotFound", "InsufficientFundsForFee"):
-        reason += f": the fee payer {signed.transaction.message.account_keys[0]} cannot pay the fee"
+        payer = signed.transaction.message.account_keys[0]
+        reason += f": the fee payer {payer} cannot pay the fee; it needs SOL (on a localnet: `pouw airdrop`)"
     return TransactionFailed(reason, signed.signature, logs, landed)
 
 

@@ -109,7 +109,9 @@ async def test_a_payer_without_lamports_is_a_failure_without_a_program(chain):
     with pytest.raises(TransactionFailed) as caught:
         await chain.client.send_and_confirm([pay(nobody, Keypair(), 1)], nobody)
     assert not isinstance(caught.value, ProgramError)
-    assert caught.value.reason == f"AccountNotFound: the fee payer {nobody.pubkey()} cannot pay the fee"
+    assert caught.value.reason == (
+        f"AccountNotFound: the fee payer {nobody.pubkey()} cannot pay the fee; it needs SOL (on a localnet: `pouw airdrop`)"
+    )
 
 
 async def test_following_the_same_bytes_again_pays_once(chain):
