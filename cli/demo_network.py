@@ -59,13 +59,18 @@ class Node:
 
 @dataclass
 class Network:
-    """`folder` holds keys, data and logs of everything. `url` is L1's when it is not ours to start."""
+    """`folder` holds keys, data and logs of everything. `url` is L1's when it is not ours to start.
+
+    `settings` is what a room (sequencer, validator, worker) is configured with beyond what this class knows.
+    """
 
     folder: Path
     l1_kind: L1Kind = "embedded"
     url: str = ""
     authority_path: Path | None = None
     epoch_seconds: float = 4.0
+    slot_ms: int = EMBEDDED_SLOT_MS
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     supervisor: Supervisor = field(init=False)
     payer: Keypair = field(default_factory=Keypair)
     client_keypair: Keypair = field(default_factory=Keypair)
@@ -105,7 +110,7 @@ class Network:
                 "127.0.0.1",
             ]
             if self.l1_kind == "embedded":
-                slots = ["--slot-ms", str(EMBEDDED_SLOT_MS), "--quiet"]
+                slots = ["--slot-ms", str(self.slot_ms), "--quiet"]
                 self.supervisor.start_python("l1", "-m", "localnet", *common, *program, *slots)
             else:
                 faucet, gossip, first = free_ports(3)
@@ -227,6 +232,7 @@ class Network:
             "data_dir": str(self.folder / name),
             "program_id": str(self.program_id),
             **settings,
+            **self.settings.get(name.partition("-")[0], {}),
         }
         config = self.folder / f"{name}.toml"
         # JSON's strings and numbers are TOML's.
@@ -238,6 +244,24 @@ class Network:
         node = self.nodes[name]
         node.child = self.supervisor.start_python(name, *node.arguments, environment=environment)
         return node.child
+
+    async def kill(self, name: str) -> None:
+        """kill -9 of its whole process group; `start` runs it again over the same data."""
+        await self.supervisor.kill(self._child(name))
+
+    async def ended(self, name: str) -> int:
+        """Waits until it ends by itself and returns its exit code, minus the signal's number when a signal ended it."""
+        child = self._child(name)
+        while child.process.poll() is None:
+            await trio.sleep(0.02)
+        await self.supervisor.kill(child)
+        return int(child.process.returncode)
+
+    def _child(self, name: str) -> Child:
+        child = self.nodes[name].child
+        if child is None:
+            raise NetworkError(f"{name} was never started")
+        return child
 
     @property
     def names(self) -> dict[str, str]:

@@ -108,6 +108,12 @@ class Supervisor:
             self.check()
             await trio.sleep(0.25)
 
+    async def kill(self, child: Child) -> None:
+        """SIGKILL to the child's whole group; it counts as one of ours no more."""
+        _signal_group(child, signal.SIGKILL)
+        await trio.to_thread.run_sync(child.process.wait)
+        self.children.remove(child)
+
     async def end_all(self) -> None:
         """Ends the children, last started first: those that others depend on go last."""
         with trio.CancelScope(shield=True):

@@ -25,9 +25,10 @@ from validator.verdicts import Verdicts
 from worker import refusals
 from worker.child import open_child
 
-MAX_PAUSE_SECONDS = 15.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
 # NotInitialized passes too: right after `initialize` the Config is there at `confirmed`, and not yet at `finalized`.
 _PASSING = (SequencerUnreachable, BadAnswer, RpcError, L1Unreachable, L1RpcError, AccountError, NotInitialized)
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
 
 async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -37,30 +38,42 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
     secret = bls.SecretKey.from_bytes(read_bls_secret(config.bls_keypair))
     program = Pubkey.from_string(config.program_id) if config.program_id else None
     arguments = ["--device", config.device, "--threads", str(config.threads)]
-    async with L1Client(config.url, program) as l1:
-        await l1.check_cluster()
+    async with L1Client(config.url, program) as l1, open_child("validator.replay", arguments) as child:
+        environment = await child.call("environment")
+        await _until_initialized(l1)
         domain = await l1.domain()
         with SlashingProtection(
             config.data_dir / "slashing_protection.sqlite", domain, secret.public_key
         ) as protection:
             verdicts, store = Verdicts(config.data_dir / "verdicts.sqlite"), Store(config.data_dir / "state", domain)
             try:
-                async with (
-                    SequencerClient(
-                        config.sequencer, keypair, genesis=domain.genesis, program=domain.program
-                    ) as sequencer,
-                    open_child("validator.replay", arguments) as child,
-                ):
+                async with SequencerClient(
+                    config.sequencer, keypair, genesis=domain.genesis, program=domain.program
+                ) as sequencer:
                     chain = Chain(await trio.to_thread.run_sync(store.load), domain)
                     follower = Follower(l1, sequencer, domain, store, chain)
                     attester = Attester(l1, sequencer, domain, secret, follower, protection, verdicts)
-                    environment = await child.call("environment")
                     judge = Judge(config.data_dir, domain, sequencer, secret, child, environment, verdicts)
                     task_status.started()
                     await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
             finally:
                 verdicts.close()
                 store.close()
+
+
+async def _until_initialized(l1: L1Client) -> None:
+    """Waits for a node that answers and for the program's `initialize`. ClusterMismatch when it was for another cluster."""
+    pause, said = FIRST_PAUSE_SECONDS, ""
+    while True:
+        try:
+            await l1.check_cluster()
+            return
+        except (L1Unreachable, L1RpcError, NotInitialized) as error:
+            if str(error) != said:
+                _LOG.info("waiting for L1", reason=str(error))
+            said = str(error)
+        await trio.sleep(pause)
+        pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
 class _Rounds:

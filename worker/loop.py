@@ -32,7 +32,7 @@ from worker.config import WorkerConfig
 from worker.job import Execute, Job, Trained
 from worker.journal import Entry, Journal, Stage
 
-MAX_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 5.0
 _GONE = (
     refusals.LEASE_LOST,
     refusals.WRONG_COMMITMENT,
