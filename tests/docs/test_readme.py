@@ -1,0 +1,126 @@
+"""README's walk-through, pasted into a shell as a newcomer would, and then the snippet of docs/results.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.demo_processes import adjacent_free_ports, free_ports
+from tests.docs.markdown import ROOT, blocks
+
+SLOT_MS = 200  # half a cluster's
+LIMIT_SECONDS = 300
+
+
+def commands() -> list[str]:
+    return [
+        block.text for block in blocks("README.md") if block.heading == "Run it yourself" and block.language == "sh"
+    ]
+
+
+def adapted(script: str, l1_port: int, sequencer_port: int) -> str:
+    """The commands on ports and in a folder of the test's own, always on the embedded L1; nothing else is changed."""
+    localnet = f"{ROOT}/localnet.sh --embedded --rpc-port {l1_port} --slot-ms {SLOT_MS}"
+    changes = {
+        "./localnet.sh": localnet,
+        "./run ": f"{ROOT}/run ",
+        "pouw sequencer run": f"pouw sequencer run --port {sequencer_port}",
+    }
+    for written, run in changes.items():
+        assert written in script
+        script = script.replace(written, run)
+    return script
+
+
+@pytest.fixture
+def shell(tmp_path: Path):
+    """Runs a script in tmp_path, in a process group that is gone afterwards whatever happens."""
+    l1_port, (sequencer_port,) = adjacent_free_ports(), free_ports(1)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("POUW_")}
+    environment |= {
+        "POUW_URL": f"http://127.0.0.1:{l1_port}",
+        "POUW_SEQUENCER": f"http://127.0.0.1:{sequencer_port}",
+        "POUW_VENV": str(Path(sys.prefix)),
+        "HOME": str(tmp_path),
+    }
+    started: list[subprocess.Popen[str]] = []
+
+    def run(script: str) -> tuple[int, str]:
+        text = adapted(script, l1_port, sequencer_port)
+        command = ["bash", "-e", "-u", "-o", "pipefail", "-c", text]
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        started.append(process)
+        out, _ = process.communicate(timeout=LIMIT_SECONDS)
+        return process.returncode, out
+
+    yield run
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        process.wait()
+
+
+def logs(folder: Path) -> str:
+    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in sorted(folder.glob("*.log")))
+
+
+def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
+    script = "".join(commands())
+    script, end = script.split("kill $(jobs -p)")
+    code, out = shell(f"{script}echo TASK=$TASK\npids=$(jobs -p)\nkill $pids\nwait $pids || true{end}")
+    assert code == 0, out + logs(tmp_path / "data")
+
+    assert re.search(r"^status +paid", out, re.MULTILINE), out
+    assert re.search(r"^valid +True", out, re.MULTILINE), out
+    claimed = [int(amount.replace(",", "")) for amount in re.findall(r"^claimed lamports +([\d,]+)", out, re.MULTILINE)]
+    assert claimed[:2] == [100_000, 5_000_000], out
+    for name in ("sequencer", "validator", "worker"):
+        last = (tmp_path / "data" / f"{name}.log").read_text().splitlines()[-1]
+        assert json.loads(last)["event"] == "shutting down", last
+
+    (snippet,) = (block.text for block in blocks("docs/results.md") if block.language == "python")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    shown = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0, shown.stderr
+    measured = float(shown.stdout.split()[-1])
+    (claimed_accuracy,) = {float(value) for value in re.findall(r"^accuracy +([\d.]+)", out, re.MULTILINE)}
+    assert measured >= 0.95
+    assert measured == pytest.approx(claimed_accuracy, abs=1e-4)
+
+
+def test_every_command_of_pouw_that_the_documents_name_exists() -> None:
+    """What stands after `pouw` in any document leads to a command: `--help` is taken by each."""
+    import typer.main
+
+    from cli.main import app
+
+    root = typer.main.get_command(app)
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    named = {match for path in documents for match in re.findall(r"(?:`|run )pouw ((?:[a-z]+ ?)+)", path.read_text())}
+    assert named
+    for words in named:
+        command = root
+        for word in words.split():
+            if not hasattr(command, "commands"):
+                break
+            assert word in command.commands, f"pouw {words}: there is no {word!r}, only {sorted(command.commands)}"
+            command = command.commands[word]
