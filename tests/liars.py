@@ -7,7 +7,7 @@ uploaded, so that only re-running the work can tell.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -100,7 +100,7 @@ LIES: dict[str, Lie] = {
 }
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mode", choices=sorted(LIES), required=True)
     parser.add_argument("--url", required=True)
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--keypair", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--program-id", default=None)
-    arguments = vars(parser.parse_args())
+    arguments = vars(parser.parse_args(command_line))
     mode = arguments.pop("mode")
     if mode == "other_commitment":
         WorkerClient.commit = _commit_as_another  # type: ignore[method-assign]
