@@ -26,6 +26,7 @@ from solders.sysvar import CLOCK, SLOT_HASHES
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
+from localnet import x87
 from localnet.blockhash_queue import BlockhashQueue
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
 from localnet.fees import cost_units
@@ -170,6 +171,7 @@ class Bank:
         before = {key: self._svm.get_account(key) for key in keys.all}
         loaded_bytes = self._loaded_bytes(transaction, keys.all)
         result = self._svm.send_transaction(transaction)
+        x87.clear()
         outcome = self._outcome(result, transaction)
         if not outcome.executed:
             return outcome
@@ -195,6 +197,7 @@ class Bank:
             self._svm.with_sigverify(verify_signatures)
             try:
                 result = self._svm.simulate_transaction(transaction)
+                x87.clear()
             finally:
                 self._svm.with_sigverify(True)
         if isinstance(result, FailedTransactionMetadata):

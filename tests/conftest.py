@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from localnet import x87
 from localnet.config import GenesisProgram, LocalnetConfig
 from localnet.service import Endpoints, serve
 from settlement import idl
@@ -49,6 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("test_validator")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def _x87() -> Iterator[None]:
+    """Tests that call LiteSVM themselves leave the floating-point unit to the next test as they found it (localnet/x87.py)."""
+    yield
+    x87.clear()
 
 
 @dataclass(frozen=True)
