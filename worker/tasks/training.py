@@ -13,11 +13,12 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from settlement.spec import Adam, TaskSpec, TrainingPlan
+from settlement.spec import TaskSpec, TrainingPlan
 from settlement.tags import H, u64le
 from settlement.work import WorkEntry
 from worker import tensorfile
 from worker.dataset import Dataset
+from worker.tasks.optimizers import Optimizer, tensor_names
 from worker.tensorfile import Expected, TensorFileError
 
 TEST_ROWS_AT_ONCE = 1_024
@@ -65,18 +66,11 @@ def weight_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _optimizer_tensors(spec: TaskSpec) -> tuple[str, ...]:
-    """torch's names of the tensors that its optimizer keeps for each weight."""
-    if isinstance(spec.optimizer, Adam):
-        return ("exp_avg", "exp_avg_sq", "step")
-    return ("momentum_buffer",) if spec.optimizer.momentum else ()
-
-
 def _state_layout(spec: TaskSpec) -> dict[str, Expected]:
     layout = {"step": Expected("I64", ()), "generator": Expected("U8", (GENERATOR_BYTES,))}
     for name, shape in weight_shapes(spec).items():
         layout[f"model.{name}"] = Expected("F32", shape)
-        for tensor in _optimizer_tensors(spec):
+        for tensor in tensor_names(spec.optimizer):
             layout[f"optimizer.{tensor}.{name}"] = Expected("F32", () if tensor == "step" else shape)
     return layout
 
@@ -117,24 +111,11 @@ class Training:
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None  # batch rows and loss of the last step
         self._names = list(weight_shapes(spec))
         self._set_weights(_initial_weights(spec))
-        for weight in self._weights:
-            for tensor in _optimizer_tensors(spec):
-                shape = () if tensor == "step" else weight.shape
-                # torch keeps adam's step on the CPU, whatever the device.
-                where = torch.device("cpu") if tensor == "step" else device
-                self._optimizer.state[weight][tensor] = torch.zeros(shape, dtype=torch.float32, device=where)
 
     def _set_weights(self, tensors: dict[str, torch.Tensor]) -> None:
         self._weights = [tensors[name].to(self._device).requires_grad_() for name in self._names]
-        chosen = self._spec.optimizer
-        if isinstance(chosen, Adam):
-            self._optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                self._weights, lr=chosen.learning_rate, foreach=False, fused=False
-            )
-        else:
-            self._optimizer = torch.optim.SGD(
-                self._weights, lr=chosen.learning_rate, momentum=chosen.momentum, foreach=False, fused=False
-            )
+        self._gradients: tuple[torch.Tensor, ...] = ()
+        self._optimizer = Optimizer(self._spec.optimizer, self._weights)
 
     @classmethod
     def resume(cls, spec: TaskSpec, dataset: Dataset, device: torch.device, state: bytes) -> "Training":
@@ -148,10 +129,9 @@ class Training:
         if not 0 <= step <= training.plan.total_steps:
             raise StateError(f"step {step} lies outside 0 … {training.plan.total_steps}")
         training._set_weights({name: tensors[f"model.{name}"] for name in training._names})
-        for name, weight in zip(training._names, training._weights, strict=True):
-            for tensor in _optimizer_tensors(spec):
-                value = tensors[f"optimizer.{tensor}.{name}"]
-                training._optimizer.state[weight][tensor] = value if tensor == "step" else value.to(device)
+        for tensor, kept in training._optimizer.state.items():
+            for place, name in enumerate(training._names):
+                kept[place] = tensors[f"optimizer.{tensor}.{name}"].to(kept[place].device)
         training.step = step
         if training.state() != state:
             raise StateError("not the canonical file of its tensors, or its generator is not that of its step")
@@ -173,10 +153,8 @@ class Training:
             there = rows.to(self._device)
             output = _forward(self._weights, self._x.index_select(0, there))
             loss = F.cross_entropy(output, self._y.index_select(0, there))
-            gradients = torch.autograd.grad(loss, self._weights)
-            for weight, gradient in zip(self._weights, gradients, strict=True):
-                weight.grad = gradient
-            self._optimizer.step()
+            self._gradients = torch.autograd.grad(loss, self._weights)
+            self._optimizer.step(self._gradients)
             self.step += 1
             self._last = rows, loss.detach()
 
@@ -184,10 +162,10 @@ class Training:
         """The state file. Its generator stands as drawing the permutation of the coming step's epoch leaves it."""
         self._order_of(self.step // self.plan.steps_per_epoch)
         tensors = {"step": torch.tensor(self.step), "generator": self._generator.get_state()}
-        for name, weight in zip(self._names, self._weights, strict=True):
-            tensors[f"model.{name}"] = weight
-            for tensor in _optimizer_tensors(self._spec):
-                tensors[f"optimizer.{tensor}.{name}"] = self._optimizer.state[weight][tensor]
+        for place, name in enumerate(self._names):
+            tensors[f"model.{name}"] = self._weights[place]
+            for tensor, kept in self._optimizer.state.items():
+                tensors[f"optimizer.{tensor}.{name}"] = kept[place]
         return tensorfile.dump(tensors)
 
     def model(self) -> bytes:
@@ -204,9 +182,8 @@ class Training:
                 raise NotFinite(f"the loss is {loss} after {self.step} steps")
             batch_hash = sha256(rows.numpy().tobytes()).digest()
             gradients = sha256()
-            for weight in self._weights:
-                assert weight.grad is not None
-                gradients.update(weight.grad.cpu().contiguous().numpy().tobytes())
+            for gradient in self._gradients:
+                gradients.update(gradient.cpu().contiguous().numpy().tobytes())
             gradient_hash = gradients.digest()
         entry = WorkEntry(
             self.step, tensorfile.sha256(state), gradient_hash, batch_hash, tensorfile.sha256(model), loss
