@@ -16,7 +16,8 @@ import torch
 def configure(threads: int) -> None:
     """Fixes threads and algorithms for this process. Raises RuntimeError later, at any operation that has no deterministic form."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # The same flag as use_deterministic_algorithms(True), which would load torch's compiler: seconds, and a cache folder left behind.
+    torch.set_deterministic_debug_mode("error")
     torch.set_default_dtype(torch.float32)
     torch.set_flush_denormal(False)
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
