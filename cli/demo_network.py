@@ -20,8 +20,8 @@ from settlement import idl, instructions, l1_setup
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.bls import SecretKey
 from settlement.client import L1Client
-from settlement.errors import L1Error
-from settlement.keys import write_bls_key, write_keypair
+from settlement.errors import L1Error, NotInitialized
+from settlement.keys import read_keypair, write_bls_key, write_keypair
 from settlement.sequencer_client import SequencerClient, SequencerError
 
 L1Kind = Literal["embedded", "test-validator", "url"]
@@ -80,9 +80,9 @@ class Network:
     bls: dict[str, SecretKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("logs", "keys", "ledger"):
+        for name in ("logs", "keys", "ledger", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.supervisor = Supervisor(self.folder / "logs")
+        self.supervisor = Supervisor(self.folder / "logs", self.folder / "tmp")
 
     def l1(self) -> L1Client:
         return L1Client(self.url, self.program_id)
@@ -119,6 +119,28 @@ class Network:
                 ports += ["--dynamic-port-range", f"{first}-{first + 60}"]
                 self.supervisor.start("l1", [find_test_validator(), *common, *program, *ports, "--quiet"])
         await self._until_healthy()
+        if self.l1_kind == "url":
+            async with self.l1() as client:
+                await self._refuse_unfit(client)
+
+    async def _refuse_unfit(self, client: L1Client) -> None:
+        """Looks, before anything is sent or started, whether a program that somebody else runs will do."""
+        try:
+            config = await client.check_cluster(LOCALNET_PROFILE)
+            registered = (await client.fetch_registry()).slots
+        except NotInitialized:
+            self._authority()
+            return
+        if config.posted.epoch:
+            raise NetworkError(
+                f"the program at {self.url} has checkpoints up to epoch {config.posted.epoch} already, whose records only their sequencer has: "
+                "the demo needs a fresh one"
+            )
+        if registered:
+            raise NetworkError(
+                f"the program at {self.url} has validators that are not the demo's: give it an L1 of its own"
+            )
+        self._authority()
 
     async def _until_healthy(self) -> None:
         last = "its slots do not move"
@@ -139,35 +161,22 @@ class Network:
         """Money for everybody, the program initialised, the prepared validators registered, their set sealed."""
         async with self.l1() as client:
             await client.request_airdrop(self.payer.pubkey(), AIRDROP_LAMPORTS)
-            await self._initialize(client)
+            await l1_setup.ensure_initialized(client, self._authority(), self.payer)
             async with trio.open_nursery() as nursery:
                 for index in range(validators):
                     nursery.start_soon(self._register, client, f"validator-{index}")
-            authority = self._authority()
-            sealed = await l1_setup.advance_validator_set(client, self.payer, authority)
+            sealed = await l1_setup.advance_validator_set(client, self.payer, self._authority())
             ours = {bytes(self.nodes[f"validator-{index}"].keypair.pubkey()) for index in range(validators)}
             if {entry.authority for entry in sealed.validator_set.entries} != ours:
-                raise NetworkError(
-                    f"the program at {self.url} has validators that are not the demo's: give it an L1 of its own"
-                )
+                raise NetworkError(f"somebody else registered validators at {self.url} while the demo did")
 
     def _authority(self) -> Keypair:
         if self.authority_path is None:
             raise NetworkError(
-                f"the program at {self.url} needs its upgrade authority for the first set: pass --authority KEYPAIR"
+                f"the program at {self.url} needs its upgrade authority to be initialised and for its first validator set: "
+                "pass --authority KEYPAIR"
             )
-        return Keypair.from_bytes(bytes(json.loads(self.authority_path.read_text())))
-
-    async def _initialize(self, client: L1Client) -> None:
-        if self.authority_path is not None:
-            config = await l1_setup.ensure_initialized(client, self._authority(), self.payer)
-        else:
-            config = await client.check_cluster(LOCALNET_PROFILE)
-        if config.posted.epoch:
-            raise NetworkError(
-                f"the program at {self.url} has checkpoints up to epoch {config.posted.epoch} already, whose records only their sequencer has: "
-                "the demo needs a fresh one"
-            )
+        return read_keypair(self.authority_path)
 
     async def _register(self, client: L1Client, name: str) -> None:
         authority, secret = self.nodes[name].keypair, self.bls[name]

@@ -73,9 +73,13 @@ class Child:
 
 @dataclass
 class Supervisor:
-    """Owns the children and the folder of their logs; ``end_all`` is safe to call at any time and twice."""
+    """Owns the children and the folder of their logs; ``end_all`` is safe to call at any time and twice.
+
+    ``temporary`` is where children put what they would leave in the system's folder for temporary files.
+    """
 
     folder: Path
+    temporary: Path
     children: list[Child] = field(default_factory=list)
 
     def start(self, name: str, arguments: Sequence[str], *, environment: dict[str, str] | None = None) -> Child:
@@ -89,7 +93,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "TMPDIR": str(self.temporary), **(environment or {})},
             )
         child = Child(name, process, log)
         self.children.append(child)
