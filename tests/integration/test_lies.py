@@ -101,8 +101,10 @@ async def test_no_lie_is_paid_and_the_honest_worker_is(network: Network) -> None
             paid = await until(network, "the payment", lambda task_id=task_id: paid_and_final(client, l1, task_id))
             assert paid["worker"] == str(honest)
 
-        rejected = [r["worker"] for task in tasks for r in (await get_task(client, task))["rejections"]]
-        assert sorted(rejected) == sorted(str(keys[mode]) for mode in REASONS)
+        rejected = [(task, r["worker"]) for task in tasks for r in (await get_task(client, task))["rejections"]]
+        # One that was quick may have lied about both tasks before it was judged; about none of them twice.
+        assert len(rejected) == len(set(rejected))
+        assert {worker for _, worker in rejected} == {str(keys[mode]) for mode in REASONS}
         for mode, key in keys.items():
             liar = await account(client, bytes(key))
             kept = WORKER_STAKE_LAMPORTS if mode == "other_commitment" else 0
