@@ -91,7 +91,7 @@ async def test_no_lie_is_paid_and_the_honest_worker_is(network: Network) -> None
 
             await until(network, f"{mode} to be found out", found_out)
             await network.kill(name)
-        assert len(log_of(network, liars["middle_state"], "lucky")) == 1
+        assert log_of(network, liars["middle_state"], "lucky")
 
         network.prepare_worker(0)
         network.start(HONEST)
