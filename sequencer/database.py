@@ -6,6 +6,7 @@ cells and the functions given to `after`). If the disk refuses, memory still say
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def _decode(table: Table[R], key: bytes, value: bytes) -> R:
         ) from error
 
 
-class Reader:
+class Reader(ABC):
     """Reads of rows, by key or by prefix of the key."""
 
     def get(self, table: Table[R], key: bytes) -> R | None:
@@ -100,11 +101,11 @@ class Reader:
         for key, value in self._raw_scan(table.prefix + prefix):
             yield key[1:], _decode(table, key[1:], value)
 
-    def _raw_get(self, key: bytes) -> bytes | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _raw_get(self, key: bytes) -> bytes | None: ...
 
-    def _raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class Transaction(Reader):
