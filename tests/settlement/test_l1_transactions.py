@@ -88,7 +88,7 @@ async def test_what_fails_in_preflight_is_not_sent(chain):
     with pytest.raises(ProgramError) as caught:
         await chain.client.send_and_confirm([pay(poor, Keypair(), 2 * SOL)], poor)
     assert (caught.value.code, caught.value.landed, caught.value.instruction_index) == (1, False, 0)
-        assert caught.value.name == "ResultWithNegativeLamports"
+    assert caught.value.name == "ResultWithNegativeLamports"
     assert any("insufficient lamports" in line for line in caught.value.logs)
     assert await chain.client.get_balance(poor.pubkey()) == SOL
 
