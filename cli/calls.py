@@ -19,10 +19,10 @@ from settlement.client import L1Client
 from settlement.money import Claimed
 from settlement.money import claim as claim_on_l1
 from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, TaskSubmission
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import node_id
 
-UNKNOWN_ACCOUNT = -33005
 POLL_SECONDS = 0.5
 PROOF_ATTEMPTS = 20
 
@@ -119,7 +119,7 @@ async def _l2_account(
     try:
         found: dict[str, Any] = await client.call("getBalance", params)
     except RpcError as error:
-        if error.code == UNKNOWN_ACCOUNT:
+        if error.code == Code.UNKNOWN_ACCOUNT:
             return None
         raise
     return found

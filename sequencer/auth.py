@@ -11,11 +11,12 @@ from typing import Any
 
 from sequencer import database as db
 from sequencer import params as p
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.node import Node
 from sequencer.rows import NonceRow
 from settlement import records, signing
 from settlement.records import Record
+from settlement.rpc_codes import Code
 from settlement.signing import Authorisation
 
 MIN_RECORD_EXPIRY_SLOTS = 32

@@ -7,10 +7,11 @@ from typing import Any
 import structlog
 
 from sequencer import jsonrpc, methods_client, methods_validator, methods_worker, metrics
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.methods import Method
 from sequencer.node import Node
 from sequencer.store import StoreUnwritable
+from settlement.rpc_codes import Code
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,8 @@ import math
 import re
 from typing import Any
 
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
+from settlement.rpc_codes import Code
 
 MAX_DEPTH = 32
 MAX_KEY_COUNT = 256

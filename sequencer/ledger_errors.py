@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from settlement.ledger import LedgerRejection, Rejection
+from settlement.rpc_codes import Code
 
 _CODES = {
     Rejection.UNKNOWN_ACCOUNT: Code.UNKNOWN_ACCOUNT,

@@ -15,11 +15,12 @@ import msgspec
 from sequencer import auth, ledger_errors
 from sequencer import database as db
 from sequencer import params as p
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.node import Node
 from sequencer.rows import AnswerRow
 from settlement.ledger import LedgerRejection
 from settlement.records import Record
+from settlement.rpc_codes import Code
 from settlement.signing import Authorisation
 
 P = TypeVar("P", bound=p.Params)

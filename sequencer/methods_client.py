@@ -15,7 +15,7 @@ from sequencer import params as p
 from sequencer.batch import split
 from sequencer.chain import Position
 from sequencer.epoch import Head
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.lifecycle import CheckpointStatus, Status
 from sequencer.methods import Method, Read, Recorded
 from sequencer.node import Node
@@ -24,6 +24,7 @@ from settlement import merkle, messages, records
 from settlement import spec as specs
 from settlement.ledger import Account, account_key
 from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, TaskSubmission
+from settlement.rpc_codes import Code
 from settlement.signing import Authorisation, node_id
 
 MAX_SPEC_BYTES = 64 * 1024

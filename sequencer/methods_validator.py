@@ -10,7 +10,7 @@ from sequencer import database as db
 from sequencer import params as p
 from sequencer import verification, views
 from sequencer.attestation import bitmap_of
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.lifecycle import CheckpointStatus, Status
 from sequencer.methods import Method, Read, Recorded, Signed
 from sequencer.methods_client import find_epoch
@@ -19,6 +19,7 @@ from sequencer.proposals import attestation_key, attestations, set_of
 from sequencer.rows import AttestationRow, ResultRow, TaskRow, VerdictRow
 from settlement import certificate, messages, records
 from settlement.records import ConsensusVote, Op, Reason, Record, Verdict
+from settlement.rpc_codes import Code
 from settlement.signing import Authorisation, node_id
 from settlement.validator_set import ValidatorSet
 

@@ -11,7 +11,7 @@ from sequencer import assignment, crash, views
 from sequencer import database as db
 from sequencer import params as p
 from sequencer.blobs import BlobRefused
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.lifecycle import Status, TaskEvent
 from sequencer.methods import Method, Recorded, Signed
 from sequencer.methods_client import need_room
@@ -20,6 +20,7 @@ from sequencer.rows import GroupKind, Lease, ResultRow, TaskRow, WorkerRow
 from settlement import messages, records, work
 from settlement.ledger import MIN_WORKER_STAKE, TaskStatus
 from settlement.records import Op, Record, TaskResult, WorkerRegistration
+from settlement.rpc_codes import Code
 from settlement.signing import Authorisation, node_id
 from settlement.spec import MAX_INTERVALS
 

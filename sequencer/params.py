@@ -8,7 +8,8 @@ import msgspec
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
+from settlement.rpc_codes import Code
 
 U64 = Annotated[int, msgspec.Meta(ge=0)]  # the upper bound is checked when the JSON is parsed
 U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]

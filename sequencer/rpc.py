@@ -21,10 +21,11 @@ from starlette.routing import Route
 from sequencer import auth, dispatch, jsonrpc, metrics
 from sequencer import params as p
 from sequencer.blobs import HEX_SHA256, BlobRefused
-from sequencer.errors import Code, RpcError
+from sequencer.errors import RpcError
 from sequencer.methods import decode, need_l1
 from sequencer.node import Node
 from sequencer.store import StoreUnwritable
+from settlement.rpc_codes import Code
 from settlement.signing import node_id
 
 MAX_AUTH_HEADER_BYTES = 2048

@@ -33,6 +33,7 @@ from solders.signature import Signature
 
 from settlement import records, signing
 from settlement.records import Record
+from settlement.rpc_codes import Code
 from settlement.signing import Domain
 
 MAX_BLOB_BYTES: Final = 64 * 2**20
@@ -46,7 +47,6 @@ RECORD_EXPIRY_SLOTS: Final = 512
 CALL_EXPIRY_SLOTS: Final = 256
 SLOT_FRESH_SECONDS: Final = 10.0
 """At 0.4 s a slot this is 25 slots, far less than either margin above."""
-RATE_LIMITED: Final = -33020
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
 _CHUNK_BYTES: Final = 2**20
 
@@ -278,7 +278,7 @@ class SequencerClient:
             answer = _decode(await _read(response, MAX_ANSWER_BYTES), response.status_code)
         if "error" in answer:
             error = _rpc_error(answer["error"])
-            if error.code == RATE_LIMITED:
+            if error.code == Code.RATE_LIMITED:
                 raise _Retry(str(error)) from error
             raise error
         if "result" not in answer:

@@ -11,6 +11,7 @@ from settlement.client import L1Client
 from settlement.ledger.batch import MAX_RECORDS
 from settlement.messages import CheckpointMessage, genesis_inbox_hash
 from settlement.records import RECORD_BYTES
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import AUTHORISATION_BYTES, Domain
 from validator import attest
@@ -19,7 +20,6 @@ from validator.chain import Link
 from validator.follower import Follower
 from validator.slashing_protection import SlashableAttestation, SlashingProtection
 from validator.verdicts import Verdicts
-from worker import refusals
 
 MAX_BATCH_BYTES = MAX_RECORDS * (RECORD_BYTES + AUTHORISATION_BYTES)
 
@@ -50,7 +50,7 @@ class Attester:
                 self._refused = reason
                 self._log.warning("not attested", epoch=epoch, attempt=attempt, reason=str(error))
         except RpcError as error:
-            if error.code not in (refusals.WRONG_PROPOSAL, refusals.NOT_FOUND, refusals.NOT_A_VALIDATOR):
+            if error.code not in (Code.WRONG_PROPOSAL, Code.NOT_FOUND, Code.NOT_A_VALIDATOR):
                 raise
             self._log.info("proposal gone", epoch=epoch, attempt=attempt, error=str(error))
 

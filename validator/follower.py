@@ -12,12 +12,12 @@ from settlement.accounts import Checkpoint, Config
 from settlement.client import L1Client
 from settlement.ledger import BatchError, Context, check_batch
 from settlement.messages import CheckpointMessage
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import Domain
 from settlement.validator_set import ValidatorSet
 from validator.chain import Chain, Link
 from validator.store import Store
-from worker import refusals
 
 
 class Divergence(Exception):
@@ -113,7 +113,7 @@ class Follower:
             named = await self._sequencer.call("getCheckpoint", {"epoch": account.epoch})
             data = await self._sequencer.get_blob(named["dataSha256"])
         except RpcError as error:
-            if error.code != refusals.NOT_FOUND:
+            if error.code != Code.NOT_FOUND:
                 raise
             self._log.warning("a posted batch is not to be had", epoch=account.epoch, error=str(error))
             return None

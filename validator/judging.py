@@ -12,13 +12,14 @@ import trio
 
 from settlement import bls, messages, spec, work
 from settlement.records import ConsensusVote, Op, Reason, Record
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient
 from settlement.signing import Domain, node_id
 from settlement.work import WorkEntry
 from validator import claim as claims
 from validator.claim import Claim, DutyError, Judgement, abstain
 from validator.verdicts import Verdicts
-from worker import datasets, refusals
+from worker import datasets
 from worker.child import Child, ChildDied, ChildError
 
 MAX_FAILURES = 3
@@ -103,7 +104,7 @@ class Judge:
         except BadAnswer as error:
             return abstain(Reason.DATA_MISSING, str(error))
         except RpcError as error:
-            if error.code != refusals.NOT_FOUND:
+            if error.code != Code.NOT_FOUND:
                 raise
             return abstain(Reason.DATA_MISSING, str(error))
         finally:
@@ -145,6 +146,6 @@ class Judge:
         try:
             await self._sequencer.call_record("submitVerdict", params, record)
         except RpcError as error:
-            if error.code not in (refusals.ALREADY_DECIDED, refusals.UNKNOWN_TASK, refusals.NOT_A_VALIDATOR):
+            if error.code not in (Code.ALREADY_DECIDED, Code.UNKNOWN_TASK, Code.NOT_A_VALIDATOR):
                 raise
             self._log.info("verdict not wanted", task=claim.task_id.hex(), error=str(error))

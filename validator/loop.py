@@ -13,6 +13,7 @@ from settlement import bls
 from settlement.client import L1Client
 from settlement.errors import AccountError, L1RpcError, L1Unreachable, NotInitialized
 from settlement.keys import read_bls_secret, read_keypair
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
 from validator.attesting import Attester
 from validator.chain import Chain
@@ -22,7 +23,6 @@ from validator.judging import Judge
 from validator.slashing_protection import SlashingProtection
 from validator.store import Store
 from validator.verdicts import Verdicts
-from worker import refusals
 from worker.child import open_child
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
@@ -117,7 +117,7 @@ class _Rounds:
         try:
             duties: dict[str, Any] = await self._sequencer.call("getDuties", {"validator": self._authority})
         except RpcError as error:
-            if error.code != refusals.NOT_A_VALIDATOR:
+            if error.code != Code.NOT_A_VALIDATOR:
                 raise
             if not self._outside:
                 self._log.warning("not in the pinned set")

@@ -8,9 +8,9 @@ from solders.pubkey import Pubkey
 
 from settlement import work
 from settlement.records import Op, Record, TaskResult, WorkerRegistration
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import node_id
-from worker import refusals
 from worker.journal import Entry
 
 NONCE_ATTEMPTS = 3
@@ -109,6 +109,6 @@ class WorkerClient:
                 await self._sequencer.call_record(method, {**params, "nonce": nonce}, record(nonce))
                 return
             except RpcError as error:
-                if error.code != refusals.WRONG_NONCE or attempt == NONCE_ATTEMPTS or "expected" not in error.data:
+                if error.code != Code.WRONG_NONCE or attempt == NONCE_ATTEMPTS or "expected" not in error.data:
                     raise
                 nonce = int(error.data["expected"])

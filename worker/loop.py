@@ -17,6 +17,7 @@ from settlement import messages, spec, work
 from settlement.client import L1Client
 from settlement.keys import read_keypair
 from settlement.records import Mode
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import (
     BadAnswer,
     RpcError,
@@ -25,7 +26,7 @@ from settlement.sequencer_client import (
     SequencerUnreachable,
 )
 from settlement.signing import Domain
-from worker import datasets, refusals
+from worker import datasets
 from worker.child import Child, ChildDied, ChildError, open_child
 from worker.client import Lease, WorkerClient
 from worker.config import WorkerConfig
@@ -34,11 +35,11 @@ from worker.journal import Entry, Journal, Stage
 
 MAX_PAUSE_SECONDS = 5.0
 _GONE = (
-    refusals.LEASE_LOST,
-    refusals.WRONG_COMMITMENT,
-    refusals.DEADLINE,
-    refusals.UNKNOWN_TASK,
-    refusals.ALREADY_DECIDED,
+    Code.LEASE_LOST,
+    Code.WRONG_COMMITMENT,
+    Code.DEADLINE,
+    Code.UNKNOWN_TASK,
+    Code.ALREADY_DECIDED,
 )
 
 Log = structlog.stdlib.BoundLogger
@@ -133,7 +134,7 @@ class _Worker:
         try:
             balance = await self._client.balance()
         except RpcError as error:
-            if error.code != refusals.UNKNOWN_ACCOUNT:
+            if error.code != Code.UNKNOWN_ACCOUNT:
                 raise
             self._say_once(f"waiting for a deposit to {self._client.address}")
             return False
@@ -229,7 +230,7 @@ class _Worker:
         try:
             return await datasets.fetch(self._sequencer, name, self._datasets)
         except RpcError as error:
-            if error.code != refusals.NOT_FOUND:
+            if error.code != Code.NOT_FOUND:
                 raise
             raise TaskFailed(f"the dataset {name} is not to be had") from error
 

@@ -17,9 +17,9 @@ import trio
 
 from sequencer import service
 from sequencer.dispatch import METHODS
-from sequencer.errors import Code
 from sequencer.methods import Read, Recorded, Signed
 from settlement import messages, work
+from settlement.rpc_codes import Code
 from settlement.spec import draw_intervals
 from tests.docs import examples
 from tests.docs.caller import Caller

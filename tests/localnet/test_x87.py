@@ -5,11 +5,10 @@ import mmap
 import platform
 
 import numpy
-import pytest
 
 from localnet import x87
 
-pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86-64 has an x87 unit")
+HAS_X87 = platform.machine() in ("x86_64", "AMD64")
 
 
 def is_sound() -> bool:
@@ -29,7 +28,8 @@ def use_mmx() -> None:
 def test_mmx_breaks_it_and_clear_mends_it() -> None:
     x87.clear()
     assert is_sound()
-    use_mmx()
-    assert not is_sound()
+    if HAS_X87:  # elsewhere there is nothing to break, and `clear` must do no harm
+        use_mmx()
+        assert not is_sound()
     x87.clear()
     assert is_sound()

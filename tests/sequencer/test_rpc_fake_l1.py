@@ -20,7 +20,6 @@ from sequencer import auth, epoch_loop, service
 from sequencer import database as db
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
-from sequencer.errors import Code
 from sequencer.lifecycle import Status
 from sequencer.node import L1View, Node
 from sequencer.rows import GroupKind
@@ -28,6 +27,7 @@ from sequencer.store import StoreUnwritable
 from sequencer.tasks import TaskBook
 from settlement import records, signing, spec
 from settlement.bls import SecretKey
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.validator_set import ValidatorSet
 from tests.sequencer.chain_kit import DOMAIN, ENTRIES, Bench

@@ -14,6 +14,7 @@ from settlement.accounts import CheckpointStatus
 from settlement.ledger import Context, Parent, State, batch
 from settlement.messages import CheckpointMessage
 from settlement.records import Record
+from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError
 from settlement.signing import EMPTY
 from tests.settlement import kit
@@ -21,7 +22,6 @@ from tests.validator.test_attest import SET
 from validator.chain import Chain, Link
 from validator.follower import Divergence, Follower
 from validator.store import Store
-from worker import refusals
 
 PROGRAM = Pubkey(kit.DOMAIN.program)
 
@@ -84,7 +84,7 @@ class FakeL1AndSequencer:
     async def get_blob(self, name: str) -> bytes:
         self.fetched += 1
         if name not in self.blobs:
-            raise RpcError(refusals.NOT_FOUND, "no such blob", {})
+            raise RpcError(Code.NOT_FOUND, "no such blob", {})
         return self.blobs[name]
 
 
