@@ -36,6 +36,7 @@ from settlement.validator_set import ValidatorSet
 log = structlog.get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 8.0
+FIRST_LOOK_SECONDS = 5
 HEADER_DEADLINE_SECONDS = 10
 """From the opening of a connection, or the end of the last request on it, to the end of the next request's headers."""
 
@@ -56,6 +57,7 @@ async def run_on(
     database = db.Database(RocksStore(config.data_dir / "store"))
     try:
         node = await make_node(config, database, port)
+        await _look_before_serving(node, port)
         async with trio.open_nursery() as nursery:
             node_port = await nursery.start(_serve, node)
             for name, step in (
@@ -142,16 +144,30 @@ async def _first_look(port: L1Port) -> tuple[Domain, int, ValidatorSet]:
         pause = min(pause * 1.5, 2.0)
 
 
-async def _view(node: Node, port: L1Port) -> bool:
+async def _check_genesis(node: Node, port: L1Port) -> None:
     genesis = await port.genesis_hash()
     if genesis != node.domain.genesis:
         raise recovery.WrongStore(
             f"the data directory {node.config.data_dir} belongs to the cluster of genesis {node.domain.genesis.hex()}, "
             f"the one at {node.l1_url} has genesis {genesis.hex()}"
         )
+
+
+async def _view(node: Node, port: L1Port) -> bool:
+    await _check_genesis(node, port)
     await l1_view.poll(node, port)
     await trio.sleep(node.config.poll_seconds)
     return True
+
+
+async def _look_before_serving(node: Node, port: L1Port) -> None:
+    """Nothing signed can be taken before L1's slot is known, so callers are spared that wait when L1 answers soon; HTTP opens either way."""
+    with trio.move_on_after(FIRST_LOOK_SECONDS):
+        try:
+            await _check_genesis(node, port)
+            await l1_view.poll(node, port)
+        except (L1Error, StoreUnwritable) as error:
+            log.warning("first look at L1 failed", error=str(error))
 
 
 async def _epoch(node: Node, port: L1Port) -> bool:

@@ -8,7 +8,7 @@
         └── WrongChain              it serves another genesis or program than expected; nothing was signed for it
 
 Every call may be repeated: a read changes nothing, a record is the same record again, and the signed calls set what they name. So all are
-retried when the connection fails or the server is overloaded, a signed one anew with a fresh nonce.
+retried when the connection fails or the server is overloaded or not in touch with L1, a signed one anew with a fresh nonce.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ CALL_EXPIRY_SLOTS: Final = 256
 SLOT_FRESH_SECONDS: Final = 10.0
 """At 0.4 s a slot this is 25 slots, far less than either margin above."""
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+_WAITED_OUT: Final = frozenset({Code.RATE_LIMITED, Code.NODE_UNHEALTHY})
+"""A full epoch is posted within seconds, and a sequencer just started hears from L1 as soon. Only getHealth asks for that very state."""
 _CHUNK_BYTES: Final = 2**20
 
 T = TypeVar("T")
@@ -80,7 +82,11 @@ class WrongChain(SequencerError):
 
 
 class _Retry(Exception):
-    """An attempt that failed in a way that another may not."""
+    """An attempt that failed in a way that another may not; `refusal` is what the caller gets when none is left."""
+
+    def __init__(self, reason: str, refusal: RpcError | None = None) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
 
 
 class SequencerClient:
@@ -153,12 +159,18 @@ class SequencerClient:
     async def slot(self) -> int:
         """The sequencer's current L1 slot, at most SLOT_FRESH_SECONDS old."""
         if self._slot is None or trio.current_time() - self._slot[1] > SLOT_FRESH_SECONDS:
-            epoch_info = await self.call("getEpochInfo")
-            try:
-                self._slot = (int(epoch_info["slot"]), trio.current_time())
-            except (KeyError, TypeError, ValueError) as error:
-                raise BadAnswer(f"getEpochInfo names no slot: {epoch_info!r}") from error
+            self._slot = (await self._repeat("getEpochInfo", self._read_slot), trio.current_time())
         return self._slot[0]
+
+    async def _read_slot(self) -> int:
+        epoch_info = await self._post("getEpochInfo", {})
+        try:
+            slot = int(epoch_info["slot"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer(f"getEpochInfo names no slot: {epoch_info!r}") from error
+        if slot == 0:
+            raise _Retry("it does not know L1's slot yet")
+        return slot
 
     async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """The value of an unsigned call."""
@@ -278,15 +290,15 @@ class SequencerClient:
             answer = _decode(await _read(response, MAX_ANSWER_BYTES), response.status_code)
         if "error" in answer:
             error = _rpc_error(answer["error"])
-            if error.code == Code.RATE_LIMITED:
-                raise _Retry(str(error)) from error
+            if error.code in _WAITED_OUT and method != "getHealth":
+                raise _Retry(str(error), error) from error
             raise error
         if "result" not in answer:
             raise BadAnswer(f"{method} was answered with neither result nor error")
         result = answer["result"]
         if isinstance(result, dict) and result.keys() == {"context", "value"}:
             context = result["context"]
-            if isinstance(context, dict) and isinstance(context.get("slot"), int):
+            if isinstance(context, dict) and isinstance(context.get("slot"), int) and context["slot"] > 0:
                 self._slot = (context["slot"], trio.current_time())
             return result["value"]
         return result
@@ -313,7 +325,7 @@ class SequencerClient:
             raise _Retry(f"{type(error).__name__}: {error}") from error
 
     async def _repeat(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        pause, reason = FIRST_BACKOFF_SECONDS, ""
+        pause, last = FIRST_BACKOFF_SECONDS, _Retry("")
         for count in range(self._attempts):
             if count:
                 await trio.sleep(pause * random.uniform(0.8, 1.2))
@@ -321,8 +333,10 @@ class SequencerClient:
             try:
                 return await attempt()
             except _Retry as failure:
-                reason = str(failure)
-        raise SequencerUnreachable(self.url, what, self._attempts, reason)
+                last = failure
+        if last.refusal is not None:
+            raise last.refusal
+        raise SequencerUnreachable(self.url, what, self._attempts, str(last))
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:

@@ -45,6 +45,7 @@ class FakeSequencer:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.slots: list[int] = []
         self.url = ""
 
     @property
@@ -82,7 +83,8 @@ class FakeSequencer:
             if method == "getVersion":
                 return value(VERSION)
             if method == "getEpochInfo":
-                return value({"epoch": 3, "slot": SLOT})
+                slot = self.slots.pop(0) if self.slots else SLOT
+                return result({"context": {"slot": slot, "epoch": 3}, "value": {"epoch": 3, "slot": slot}})
         answer = self.answers.pop(0)
         return answer(body) if callable(answer) else answer
 
@@ -203,6 +205,33 @@ async def test_dropped_connections_are_retried_and_a_signed_call_is_signed_anew(
 async def test_a_rate_limit_is_waited_out() -> None:
     async with client_of(FakeSequencer(error(-33020, "slow down"), value(3))) as client:
         assert await client.call("getTasks") == 3
+
+
+async def test_a_sequencer_that_has_not_heard_from_l1_is_waited_for() -> None:
+    """Just after its start it has no slot to judge signatures by; a signature made for slot 0 would have expired."""
+    fake = FakeSequencer(error(-32005, "L1 has not answered yet"), value(4))
+    async with client_of(fake) as client:
+        assert await client.call_signed("pullTask") == 4
+    auths = [call["params"]["auth"] for call in fake.calls]
+    assert len(auths) == 2 and auths[0]["nonce"] != auths[1]["nonce"]
+    async with client_of(FakeSequencer(*[error(-32005, "L1 is silent")] * 3)) as client:
+        with pytest.raises(RpcError, match="L1 is silent"):
+            await client.call("getTasks")
+
+
+async def test_health_is_answered_at_once() -> None:
+    fake = FakeSequencer(error(-32005, "L1 is silent"), value("ok"))
+    async with client_of(fake) as client:
+        with pytest.raises(RpcError, match="L1 is silent"):
+            await client.call("getHealth")
+    assert len(fake.calls) == 1
+
+
+async def test_slot_zero_is_no_slot() -> None:
+    fake = FakeSequencer()
+    fake.slots = [0, 0, 77]
+    async with client_of(fake) as client:
+        assert await client.slot() == 77
 
 
 async def test_attempts_are_bounded() -> None:
