@@ -47,5 +47,6 @@ same "second build" "$second/settlement/artifacts/settlement.so" "$artifacts/set
 python3 "$root/scripts/program_idl.py" -o "$work/settlement.json"
 same "IDL" "$work/settlement.json" "$artifacts/settlement.json"
 
-"$root/scripts/program_build.sh" --id "$other_id" -o "$work/other.so"
+# In the first build's folder, where std is compiled already.
+POUW_TOOLS=${POUW_TOOLS:-$HOME/.cache/pouw-tools} CARGO_HOME=$work/cargo-a "$first/scripts/program_build.sh" --id "$other_id" -o "$work/other.so"
 POUW_OTHER_PROGRAM=$work/other.so "$root/run" pytest "$root/tests/program/test_two_ids.py"
