@@ -153,7 +153,10 @@ def get_task_result(node: Node, params: p.OfTask) -> dict[str, Any]:
         "worker": views.base58(result.worker),
         "resultHash": result.result_hash.hex(),
         "modelSha256": result.model_sha256.hex(),
+        "entriesSha256": result.entries_sha256.hex(),
+        "workRoot": result.work_root.hex(),
         "metrics": msgspec.json.decode(result.metrics_json),
+        "environment": msgspec.json.decode(result.environment_json),
         "verdicts": [views.verdict(verdict) for verdict in node.verdicts_on(node.database, row)],
     }
     return shown if row.epoch is None else {**shown, "epoch": row.epoch}

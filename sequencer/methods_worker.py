@@ -121,6 +121,8 @@ def renew_lease(node: Node, tx: db.Transaction, worker: bytes, params: p.RenewLe
     assert row.lease is not None
     expiry_slot = max(row.lease.expiry_slot, node.slot + node.config.lease_slots)
     node.tasks.step(tx, row, TaskEvent.RENEW, lease=msgspec.structs.replace(row.lease, expiry_slot=expiry_slot))
+    if (progress := params.progress) is not None:
+        tx.after(lambda: node.progress.__setitem__(worker, (params.lease_id, progress)))
     return {"expirySlot": expiry_slot}
 
 

@@ -20,6 +20,7 @@ from sequencer.blobs import BlobStore
 from sequencer.chain import Chain
 from sequencer.config import SequencerConfig
 from sequencer.lifecycle import Status, TaskEvent
+from sequencer.params import Progress
 from sequencer.rows import GroupKind, GroupRow, Rejection, ResultRow, TaskRow, VerdictRow
 from sequencer.tasks import TaskBook
 from settlement import ledger, records
@@ -57,6 +58,8 @@ class Node:
     now: Callable[[], float]
     view: L1View = field(default_factory=L1View)
     last_seen_slots: dict[bytes, int] = field(default_factory=dict)
+    # By worker, with the lease that it is about. Nobody has checked it and nothing rests on it, so that it is in memory only.
+    progress: dict[bytes, tuple[int, Progress]] = field(default_factory=dict)
     open_since: float | None = None
     cut_at: float | None = None
     quorum_since: float | None = None

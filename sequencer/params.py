@@ -10,6 +10,7 @@ from solders.signature import Signature
 
 from sequencer.errors import RpcError
 from settlement.rpc_codes import Code
+from settlement.spec import MAX_INTERVALS
 
 U64 = Annotated[int, msgspec.Meta(ge=0)]  # the upper bound is checked when the JSON is parsed
 U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
@@ -115,9 +116,23 @@ class PullTask(SignedParams, frozen=True):
     pass
 
 
+class ProgressPoint(Params, frozen=True):
+    step: U64
+    loss: float
+    accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+class Progress(Params, frozen=True):
+    """What a worker says of its training so far: one point for each boundary that it has passed, of `steps` in all."""
+
+    steps: U64
+    points: Annotated[list[ProgressPoint], msgspec.Meta(max_length=MAX_INTERVALS)]
+
+
 class RenewLease(SignedParams, frozen=True):
     task_id: Hex32
     lease_id: U64
+    progress: Progress | None = None
 
 
 class CommitResult(SignedParams, frozen=True):

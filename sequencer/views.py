@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 from sequencer import database as db
 from sequencer.lifecycle import CheckpointStatus
 from sequencer.node import Node
+from sequencer.params import Progress
 from sequencer.rows import EpochRow, TaskRow, VerdictRow
 from settlement.records import Kind, Mode, Reason, Verdict
 from settlement.validator_set import bitmap_to_bytes
@@ -48,8 +49,19 @@ def task(node: Node, row: TaskRow) -> dict[str, Any]:
         shown["worker"] = base58(row.worker)
     if row.lease is not None:
         shown["leaseExpirySlot"] = row.lease.expiry_slot
+        lease_id, said = node.progress.get(row.lease.worker, (None, None))
+        if said is not None and lease_id == row.lease.lease_id:
+            shown["progress"] = {"verified": False, **progress(said)}
     optional = {"accuracy": row.accuracy, "epoch": row.epoch, "replayedShare": row.replayed_share}
     return shown | {key: value for key, value in optional.items() if value is not None}
+
+
+def progress(said: Progress) -> dict[str, Any]:
+    points = [{"step": point.step, "loss": point.loss, "accuracy": point.accuracy} for point in said.points]
+    return {
+        "steps": said.steps,
+        "points": [{key: value for key, value in point.items() if value is not None} for point in points],
+    }
 
 
 def verdict(row: VerdictRow) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import IO, Any
 
 import trio
 
@@ -43,16 +43,19 @@ class Child:
         self._process: trio.Process | None = None
         self._rest = bytearray()
 
-    async def call(self, op: str, **arguments: Any) -> Any:
-        """What the child's handler `op` returns. ChildError when it refuses, ChildDied when the process ends; ends the child when cancelled."""
+    async def call(self, op: str, *, on_progress: Callable[[Any], None] | None = None, **arguments: Any) -> Any:
+        """What the child's handler `op` returns. ChildError when it refuses, ChildDied when the process ends; ends the child when cancelled.
+
+        `on_progress` is given what a handler that is a generator yields before it returns.
+        """
         async with self._turn:
             try:
-                return await self._call(json.dumps({"op": op, **arguments}).encode() + b"\n")
+                return await self._call(json.dumps({"op": op, **arguments}).encode() + b"\n", on_progress)
             except (trio.Cancelled, ChildDied):
                 await self._end()
                 raise
 
-    async def _call(self, line: bytes) -> Any:
+    async def _call(self, line: bytes, on_progress: Callable[[Any], None] | None) -> Any:
         if self._process is None or self._process.poll() is not None:
             await self._end()
             self._process = await trio.lowlevel.open_process(
@@ -63,19 +66,23 @@ class Child:
             await self._process.stdin.send_all(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ChildDied(f"{self._command[2]} ended before it took the request") from error
-        while b"\n" not in self._rest:
-            chunk = await self._process.stdout.receive_some(65_536)
-            if not chunk or len(self._rest) > MAX_LINE_BYTES:
-                raise ChildDied(
-                    f"{self._command[2]} ended in the middle of a request (exit code {self._process.poll()})"
-                )
-            self._rest += chunk
-        answer, _, rest = bytes(self._rest).partition(b"\n")
-        self._rest = bytearray(rest)
-        reply = json.loads(answer)
+        while "progress" in (reply := json.loads(await self._line(self._process))):
+            if on_progress is not None:
+                on_progress(reply["progress"])
         if "error" in reply:
             raise ChildError(reply["error"]["kind"], reply["error"]["message"])
         return reply["value"]
+
+    async def _line(self, process: trio.Process) -> bytes:
+        assert process.stdout is not None
+        while b"\n" not in self._rest:
+            chunk = await process.stdout.receive_some(65_536)
+            if not chunk or len(self._rest) > MAX_LINE_BYTES:
+                raise ChildDied(f"{self._command[2]} ended in the middle of a request (exit code {process.poll()})")
+            self._rest += chunk
+        line, _, rest = bytes(self._rest).partition(b"\n")
+        self._rest = bytearray(rest)
+        return line
 
     async def _end(self) -> None:
         process, self._process, self._rest = self._process, None, bytearray()
@@ -106,7 +113,8 @@ async def open_child(module: str, arguments: Sequence[str] = ()):  # type: ignor
 
 
 def serve(handlers: Mapping[str, Callable[..., Any]]) -> None:
-    """The child's side: answers requests until standard input ends. What a handler prints goes to standard error."""
+    """The child's side: answers requests until standard input ends. What a handler prints goes to standard error; what it yields,
+    when it is a generator, goes to the caller's `on_progress`."""
     # The parent ends this process; a signal to the whole group must not take the answer away from it first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -117,11 +125,24 @@ def serve(handlers: Mapping[str, Callable[..., Any]]) -> None:
     while True:
         request = json.loads(requests.get())
         try:
-            reply = {"value": handlers[request.pop("op")](**request)}
+            value = handlers[request.pop("op")](**request)
+            if isinstance(value, Generator):
+                value = _exhaust(value, answers)
+            reply = {"value": value}
         except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
             traceback.print_exc()
             reply = {"error": {"kind": type(error).__name__, "message": str(error)}}
         answers.write(json.dumps(reply).encode() + b"\n")
+
+
+def _exhaust(running: Generator[Any, None, Any], answers: IO[bytes]) -> Any:
+    """Passes on what it yields, a line each; what it returns."""
+    while True:
+        try:
+            said = next(running)
+        except StopIteration as ended:
+            return ended.value
+        answers.write(json.dumps({"progress": said}).encode() + b"\n")
 
 
 def _read(requests: "queue.Queue[bytes]") -> None:

@@ -57,9 +57,12 @@ class WorkerClient:
         lease, task = value["lease"], value["task"]
         return Lease(bytes.fromhex(task["taskId"]), lease["leaseId"], lease["expirySlot"], task["spec"])
 
-    async def renew(self, task_id: bytes, lease_id: int) -> int:
-        """The slot at which the lease now ends."""
-        value = await self._sequencer.call_signed("renewLease", {"taskId": task_id.hex(), "leaseId": lease_id})
+    async def renew(self, task_id: bytes, lease_id: int, progress: Mapping[str, Any] | None = None) -> int:
+        """The slot at which the lease now ends. `progress` is shown to whoever watches the task."""
+        params: dict[str, Any] = {"taskId": task_id.hex(), "leaseId": lease_id}
+        if progress is not None:
+            params["progress"] = progress
+        value = await self._sequencer.call_signed("renewLease", params)
         return int(value["expirySlot"])
 
     async def commit(self, entry: Entry) -> None:

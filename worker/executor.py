@@ -1,14 +1,15 @@
 """`python -m worker.executor`: the process that trains. Files in, files out; one line of JSON for each request (worker.child)."""
 
 import argparse
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from settlement import spec as specs
-from settlement.spec import TaskSpec
+from settlement.spec import TaskSpec, TrainingPlan
 from worker import dataset as datasets
 from worker import determinism
 from worker.child import serve
@@ -45,7 +46,23 @@ def load(spec: Mapping[str, Any], dataset: str | Path, device: torch.device) -> 
 
 def train(spec: Mapping[str, Any], dataset: str, folder: str, device: torch.device) -> Trained:
     """Trains and leaves every state and the final model in `folder`, each named by its sha256."""
+    running = train_reporting(spec, dataset, folder, device)
+    while True:
+        try:
+            next(running)
+        except StopIteration as ended:
+            trained: Trained = ended.value
+            return trained
+
+
+def train_reporting(
+    spec: Mapping[str, Any], dataset: str, folder: str, device: torch.device
+) -> Generator[dict[str, Any], None, Trained]:
+    """As `train`; yields {"step", "steps", "loss", "accuracy"?} at each boundary. The accuracy is left out where looking at it
+    would take more than a tenth of the time: it is for those who watch, and changes no bit of the result."""
     parsed, data = load(spec, dataset, device)
+    started, looking_seconds = time.monotonic(), 0.0
+    steps = TrainingPlan.of(parsed, data.train_rows).total_steps
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
     files, entries, model = {}, [], b""
@@ -53,9 +70,24 @@ def train(spec: Mapping[str, Any], dataset: str, folder: str, device: torch.devi
         entries.append(snapshot.entry)
         files[snapshot.entry.state_hash] = _write(into, snapshot.entry.state_hash, snapshot.state)
         model = snapshot.model
+        if snapshot.entry.iteration == 0:
+            continue  # no step, no loss
+        said = {"step": snapshot.entry.iteration, "steps": steps, "loss": snapshot.entry.loss}
+        begun = time.monotonic()
+        if looking_seconds * 10 <= begun - started:
+            said["accuracy"] = training.evaluate(parsed, data, device, model).accuracy
+            looking_seconds += time.monotonic() - begun
+        yield said
     metrics = training.evaluate(parsed, data, device, model)
     files[entries[-1].model_hash] = _write(into, entries[-1].model_hash, model)
     return Trained(tuple(entries), files, entries[-1].model_hash, metrics.accuracy, metrics.loss)
+
+
+def _train(
+    spec: Mapping[str, Any], dataset: str, folder: str, device: torch.device
+) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    trained = yield from train_reporting(spec, dataset, folder, device)
+    return trained.to_json()
 
 
 def _write(folder: Path, name: bytes, data: bytes) -> Path:
@@ -73,7 +105,7 @@ def main() -> None:
     serve(
         {
             "environment": lambda: describe(device),
-            "train": lambda spec, dataset, folder: train(spec, dataset, folder, device).to_json(),
+            "train": lambda spec, dataset, folder: _train(spec, dataset, folder, device),
         }
     )
 

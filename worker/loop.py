@@ -32,8 +32,11 @@ from worker.client import Lease, WorkerClient
 from worker.config import WorkerConfig
 from worker.job import Execute, Job, Trained
 from worker.journal import Entry, Journal, Stage
+from worker.progress import Progress
 
 MAX_PAUSE_SECONDS = 5.0
+PROGRESS_SECONDS = 1.0
+"""A renewal is a write of the sequencer's: progress is told no more often than this."""
 _GONE = (
     Code.LEASE_LOST,
     Code.WRONG_COMMITMENT,
@@ -98,6 +101,7 @@ class _Worker:
         self._entries: dict[bytes, Entry] = {}
         self._finalized_epoch = -1
         self._said = ""
+        self._progress = Progress()
         self._given_up: set[tuple[bytes, int]] = set()
         self._log: Log = structlog.get_logger(room="worker", key=client.address)
 
@@ -156,6 +160,7 @@ class _Worker:
     async def _work(self, lease: Lease) -> None:
         log = self._log.bind(task=lease.task_id.hex(), lease=lease.lease_id)
         log.info("leased")
+        self._progress = Progress()
         failure: SequencerError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_lease, lease, nursery.cancel_scope, log)
@@ -173,9 +178,11 @@ class _Worker:
 
     async def _keep_lease(self, lease: Lease, working: trio.CancelScope, log: Log) -> None:
         while True:
-            await trio.sleep(self._config.renew_seconds)
+            with trio.move_on_after(self._config.renew_seconds):
+                await trio.sleep(PROGRESS_SECONDS)
+                await self._progress.news()
             try:
-                await self._client.renew(lease.task_id, lease.lease_id)
+                await self._client.renew(lease.task_id, lease.lease_id, self._progress.take())
             except RpcError as error:
                 if error.code not in _GONE:
                     log.warning("lease not renewed", error=str(error))
@@ -224,7 +231,7 @@ class _Worker:
 
     async def _train(self, job: Job) -> Trained:
         arguments = {"spec": dict(job.spec), "dataset": str(job.dataset), "folder": str(job.folder)}
-        return Trained.from_json(await self._child.call("train", **arguments))
+        return Trained.from_json(await self._child.call("train", on_progress=self._progress.note, **arguments))
 
     async def _fetch(self, name: str) -> Path:
         try:

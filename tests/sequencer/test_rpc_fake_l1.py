@@ -399,6 +399,26 @@ async def test_a_worker_holds_one_lease_and_pulling_again_returns_it(door: Door)
     assert [t["taskId"] for t in page] == ids[:1]
 
 
+async def test_a_workers_progress_is_shown_unverified_while_its_lease_lasts(door: Door) -> None:
+    _, (worker, other), ids = await tasks_and_worker(door)
+    granted = await worker.pull()
+    lease = {"taskId": ids[0], "leaseId": granted["lease"]["leaseId"]}
+    points = [{"step": 3, "loss": 2.5, "accuracy": 0.25}, {"step": 6, "loss": 1.5}]
+
+    async def shown() -> Any:
+        return (await other.client.call("getTask", {"taskId": ids[0]})).get("progress")
+
+    assert await shown() is None
+    await worker.client.call_signed("renewLease", {**lease, "progress": {"steps": 9, "points": points}})
+    assert await shown() == {"verified": False, "steps": 9, "points": points}
+    await worker.client.call_signed("renewLease", lease)
+    assert await shown() == {"verified": False, "steps": 9, "points": points}, "a renewal without news keeps the last"
+    too_many = {"steps": 99, "points": [{"step": step, "loss": 1.0} for step in range(17)]}
+    await refused(Code.INVALID_PARAMS, worker.client.call_signed("renewLease", {**lease, "progress": too_many}))
+    pass_slots(door, door.node.config.lease_slots + 1)
+    assert await shown() is None, "what was said under a lease ends with it"
+
+
 async def test_an_expired_lease_goes_to_another_and_the_late_result_is_refused(door: Door) -> None:
     _, (late, other), _ = await tasks_and_worker(door)
     granted = await late.pull()

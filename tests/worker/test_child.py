@@ -50,6 +50,18 @@ async def test_a_refusal_names_its_kind_and_the_child_goes_on() -> None:
     await until_gone(pid)
 
 
+async def test_what_a_generator_yields_is_told_before_its_answer() -> None:
+    said: list[int] = []
+    async with open_child(MODULE) as child:
+        assert await child.call("count", on_progress=said.append, to=2) == "counted"
+        assert said == [0, 1]
+        assert await child.call("count", to=3) == "counted", "nobody has to listen"
+        with pytest.raises(ChildError, match="three is too many"):
+            await child.call("count", on_progress=said.append, to=9)
+        assert said == [0, 1, 0, 1, 2]
+        assert await child.call("hello") == "hello"
+
+
 async def test_cancelling_ends_the_work_and_the_next_call_starts_anew() -> None:
     async with open_child(MODULE) as child:
         pid = await started(child)

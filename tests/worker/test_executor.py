@@ -32,8 +32,15 @@ async def test_two_processes_train_the_same_bits(tmp_path: Path, monkeypatch: py
             runs.append([])
             for name, optimizer in (("adam", ADAM), ("sgd", SGD)):
                 spec = make_spec(blob, 1797, 64, 10, optimizer=optimizer, max_epochs=3)
-                answer = await child.call("train", **request(tmp_path / f"{path}-{name}", spec, blob))
-                runs[-1].append(Trained.from_json(answer))
+                said: list[dict[str, Any]] = []
+                job = request(tmp_path / f"{path}-{name}", spec, blob)
+                answer = await child.call("train", on_progress=said.append, **job)
+                runs[-1].append(trained := Trained.from_json(answer))
+                assert [(one["step"], one["loss"]) for one in said] == [
+                    (e.iteration, e.loss) for e in trained.entries[1:]
+                ]
+                assert {one["steps"] for one in said} == {trained.entries[-1].iteration}
+                assert all(0 <= one["accuracy"] <= 1 for one in said if "accuracy" in one)
                 with pytest.raises(ChildError, match="the spec names") as refused:
                     await child.call("train", **request(tmp_path / "other", spec, blob + b"\0"))
                 assert refused.value.kind == "DatasetError"
