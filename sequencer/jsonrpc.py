@@ -16,7 +16,8 @@ from settlement.rpc_codes import Code
 
 MAX_DEPTH = 32
 MAX_KEY_COUNT = 256
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Every quote is matched with what follows it, closed or not, and nothing is tried twice: the scan is linear in what strangers send.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class _Refused(ValueError):
@@ -34,7 +35,8 @@ def parse(body: bytes) -> Any:
             parse_float=_float,
             parse_int=_integer,
         )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on lone surrogates, which have no UTF-8
+        if b"\\u" in body:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on lone surrogates, which have no UTF-8
     except (ValueError, RecursionError) as error:
         raise RpcError(Code.PARSE_ERROR, f"the body is no acceptable JSON: {error}") from None
     return value
@@ -50,6 +52,8 @@ def _check_depth(body: bytes) -> None:
                 raise RpcError(Code.PARSE_ERROR, f"the JSON is nested deeper than {MAX_DEPTH} levels")
         elif mark in b"]}":
             depth -= 1
+            if depth <= 0:
+                return  # whatever follows the outermost value, the parser refuses it unread
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f"the key {twice!r} stands twice in one object")
+        raise _Refused(f"the key {_short(twice)} stands twice in one object")
     return made
 
 
@@ -70,7 +74,7 @@ def _constant(text: str) -> Any:
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise _Refused(f"{text} is beyond a double")
+        raise _Refused(f"{text[:24]} is beyond a double")
     return value
 
 
@@ -80,13 +84,18 @@ def _integer(text: str) -> int:
     return value
 
 
+def _short(text: str) -> str:
+    """At most 64 characters of it, as they would stand in a Python source: an answer must not be as long as what provoked it."""
+    return repr(text[:64]) + ("…" if len(text) > 64 else "")
+
+
 def request_of(value: Any) -> tuple[str, dict[str, Any], Any, bool]:
     """(method, params, id, is a notification) of one request object. INVALID_REQUEST or INVALID_PARAMS say what is wrong."""
     if not isinstance(value, dict):
         raise RpcError(Code.INVALID_REQUEST, f"a request is an object, got {type(value).__name__}")
     unknown = value.keys() - {"jsonrpc", "id", "method", "params"}
     if unknown:
-        raise RpcError(Code.INVALID_REQUEST, f"a request has no key {sorted(unknown)[0]!r}")
+        raise RpcError(Code.INVALID_REQUEST, f"a request has no key {_short(sorted(unknown)[0])}")
     if value.get("jsonrpc") != "2.0":
         raise RpcError(Code.INVALID_REQUEST, 'jsonrpc must be "2.0"')
     if not isinstance(value.get("method"), str):
