@@ -12,6 +12,7 @@ INTERNAL_ERROR = -32603
 BLOCK_CLEANED_UP = -32001
 SEND_TRANSACTION_PREFLIGHT_FAILURE = -32002
 BLOCK_NOT_AVAILABLE = -32004
+NO_SNAPSHOT = -32008
 UNSUPPORTED_TRANSACTION_VERSION = -32015
 MIN_CONTEXT_SLOT_NOT_REACHED = -32016
 FILTER_TRANSACTION_NOT_FOUND = -32020
@@ -62,6 +63,10 @@ def block_cleaned_up(slot: int, first_available_block: int) -> RpcError:
 
 def block_not_available(slot: int) -> RpcError:
     return RpcError(BLOCK_NOT_AVAILABLE, f"Block not available for slot {slot}")
+
+
+def no_snapshot() -> RpcError:
+    return RpcError(NO_SNAPSHOT, "No snapshot")
 
 
 def preflight_failure(reason: str, result: dict[str, Any]) -> RpcError:

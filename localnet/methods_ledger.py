@@ -8,7 +8,7 @@ from localnet.bank import SLOTS_PER_EPOCH
 from localnet.blockhash_queue import MAX_AGE_BLOCKS
 from localnet.commitment import Commitment
 from localnet.encode import transaction_json
-from localnet.errors import block_cleaned_up, block_not_available, invalid_params
+from localnet.errors import block_cleaned_up, block_not_available, invalid_params, invalid_request
 from localnet.fees import compute_unit_price
 from localnet.history import Block
 from localnet.node import API_VERSION, Node, with_context
@@ -18,6 +18,7 @@ from localnet.transaction_keys import is_static_key_writable
 
 MAX_BLOCKS_RANGE = 500_000
 MAX_FEE_ACCOUNTS = 128
+MAX_PERMITTED_DATA_LENGTH = 10 * 1024 * 1024
 # What agave 4.1.2 itself answers: the first four bytes of the id of its feature set.
 FEATURE_SET = 3_345_198_602
 
@@ -34,6 +35,10 @@ def require_confirmed(commitment: Commitment | None) -> Commitment:
     if commitment is Commitment.PROCESSED:
         raise invalid_params("Method does not support commitment below `confirmed`")
     return commitment or Commitment.FINALIZED
+
+
+def slots_per_epoch(node: Node) -> int:
+    return SLOTS_PER_EPOCH
 
 
 @methods.method("getHealth")
@@ -69,13 +74,13 @@ def get_block_height(node: Node, config: ContextConfig | None = None) -> int:
 @methods.method("getEpochInfo")
 def get_epoch_info(node: Node, config: ContextConfig | None = None) -> dict[str, Any]:
     slot = slot_of(node, config)
-    epoch, index = divmod(slot, SLOTS_PER_EPOCH)
+    epoch, index = divmod(slot, slots_per_epoch(node))
     return {
         "absoluteSlot": slot,
         "blockHeight": node.bank.block_height(slot),
         "epoch": epoch,
         "slotIndex": index,
-        "slotsInEpoch": SLOTS_PER_EPOCH,
+        "slotsInEpoch": slots_per_epoch(node),
         "transactionCount": _transaction_count(node, slot),
     }
 
@@ -119,6 +124,8 @@ def minimum_ledger_slot(node: Node) -> int:
 @methods.method("getMinimumBalanceForRentExemption")
 def get_minimum_balance_for_rent_exemption(node: Node, data_length: U64, config: ContextConfig | None = None) -> int:
     slot_of(node, config)
+    if data_length > MAX_PERMITTED_DATA_LENGTH:
+        raise invalid_request()
     return node.bank.svm.minimum_balance_for_rent_exemption(data_length)
 
 
@@ -138,11 +145,22 @@ def get_blocks(
         end_slot, config = None, end_slot_or_config
     else:
         end_slot = end_slot_or_config
-    newest = node.slot_for(require_confirmed(config.commitment if config else None))
+    config = config or ContextConfig()
+    newest = node.slot_for(require_confirmed(config.commitment), config.min_context_slot)
     end_slot = min(newest, start_slot + MAX_BLOCKS_RANGE if end_slot is None else end_slot)
     if end_slot - start_slot > MAX_BLOCKS_RANGE:
         raise invalid_params(f"Slot range too large; max {MAX_BLOCKS_RANGE}")
     return list(range(max(start_slot, node.bank.history.first_slot), end_slot + 1))
+
+
+@methods.method("getBlocksWithLimit")
+def get_blocks_with_limit(node: Node, start_slot: U64, limit: U64, config: ContextConfig | None = None) -> list[int]:
+    config = config or ContextConfig()
+    if limit > MAX_BLOCKS_RANGE:
+        raise invalid_params(f"Limit too large; max {MAX_BLOCKS_RANGE}")
+    newest = node.slot_for(require_confirmed(config.commitment), config.min_context_slot)
+    first = max(start_slot, node.bank.history.first_slot)
+    return list(range(first, min(first + limit, newest + 1)))
 
 
 @methods.method("getBlock")

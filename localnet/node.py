@@ -19,10 +19,14 @@ API_VERSION = "4.1.2"
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """`rpc_address` and `websocket_address` are "ip:port", None where the node is not served."""
+
     bank: Bank
     genesis_hash: Hash
     identity: Pubkey
     faucet: Keypair
+    rpc_address: str | None = None
+    websocket_address: str | None = None
 
     def slot_for(self, commitment: Commitment | None, min_context_slot: int | None = None) -> int:
         """The slot whose state a call reads; `finalized` when it names no level. Raises RpcError -32016."""

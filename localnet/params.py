@@ -28,8 +28,11 @@ MAX_FILTER_TEXT = 175  # base58 of 128 bytes; the base64 form is no longer than 
 T = TypeVar("T")
 
 
-class ContextConfig(msgspec.Struct, rename="camel"):
+class CommitmentConfig(msgspec.Struct, rename="camel"):
     commitment: Commitment | None = None
+
+
+class ContextConfig(CommitmentConfig, rename="camel"):
     min_context_slot: U64 | None = None
 
 
@@ -107,6 +110,41 @@ class BlockConfig(TransactionConfig, rename="camel"):
 
 class AirdropConfig(ContextConfig, rename="camel"):
     recent_blockhash: str | None = None
+
+
+class LeaderScheduleConfig(CommitmentConfig, rename="camel"):
+    identity: str | None = None
+
+
+class SlotRange(msgspec.Struct, rename="camel"):
+    first_slot: U64
+    last_slot: U64 | None = None
+
+
+class BlockProductionConfig(CommitmentConfig, rename="camel"):
+    identity: str | None = None
+    range: SlotRange | None = None
+
+
+class VoteAccountsConfig(CommitmentConfig, rename="camel"):
+    """The one validator is never delinquent, so the options about delinquents change nothing."""
+
+    vote_pubkey: str | None = None
+    keep_unstaked_delinquents: bool | None = None
+    delinquent_slot_distance: U64 | None = None
+
+
+class EpochConfig(ContextConfig, rename="camel"):
+    epoch: U64 | None = None
+
+
+class SupplyConfig(CommitmentConfig, rename="camel"):
+    exclude_non_circulating_accounts_list: bool = False
+
+
+class LargestAccountsConfig(CommitmentConfig, rename="camel"):
+    filter: Literal["circulating", "nonCirculating"] | None = None
+    sort_results: bool | None = None
 
 
 class SignatureSubscribeConfig(ContextConfig, rename="camel"):

@@ -8,15 +8,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from localnet.history import TokenBalance
-
-TOKEN_PROGRAM_IDS = frozenset(
-    Pubkey.from_string(text)
-    for text in ("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA", "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
-)
-# spl-token: Account is mint 32, owner 32, amount u64, ... (165 bytes); Mint has its decimals at byte 44.
-ACCOUNT_LENGTH = 165
-MINT_LENGTH = 82
-MINT_DECIMALS_OFFSET = 44
+from localnet.token_state import TOKEN_PROGRAM_IDS, unpack_account, unpack_mint
 
 
 def token_balances(
@@ -28,15 +20,13 @@ def token_balances(
     found = []
     for index, key in enumerate(account_keys):
         account = account_of(key)
-        if account is None or account.owner not in TOKEN_PROGRAM_IDS or len(account.data) < ACCOUNT_LENGTH:
+        if account is None or account.owner not in TOKEN_PROGRAM_IDS:
             continue
-        data = bytes(account.data)
-        mint = Pubkey.from_bytes(data[:32])
-        mint_account = account_of(mint)
-        if mint_account is None or len(mint_account.data) < MINT_LENGTH:
+        token = unpack_account(bytes(account.data))
+        if token is None:
             continue
-        owner = Pubkey.from_bytes(data[32:64])
-        amount = int.from_bytes(data[64:72], "little")
-        decimals = mint_account.data[MINT_DECIMALS_OFFSET]
-        found.append(TokenBalance(index, mint, owner, account.owner, amount, decimals))
+        mint_account = account_of(token.mint)
+        mint = None if mint_account is None else unpack_mint(bytes(mint_account.data))
+        if mint is not None:
+            found.append(TokenBalance(index, token.mint, token.owner, account.owner, token.amount, mint.decimals))
     return tuple(found)
