@@ -5,12 +5,13 @@ Everything is recomputed from the records; that the state comes out as the open 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 from sequencer.epoch import OpenBatch
 from sequencer.lifecycle import CheckpointEvent, CheckpointStatus, next_checkpoint_status
-from sequencer.rows import EpochRow
+from sequencer.rows import DepositRow, EpochRow, GroupRow
 from settlement import records
 from settlement.ledger import batch as ledger_batch
 from settlement.messages import CheckpointMessage
@@ -80,6 +81,14 @@ def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> C
         status=next_checkpoint_status(CheckpointStatus.OPEN, CheckpointEvent.CUT),
     )
     return Cut(row, roots.data)
+
+
+def data_of(deposits: Iterable[DepositRow], groups: Iterable[GroupRow]) -> bytes:
+    """The batch's bytes again, from what the epoch was cut from."""
+    groups = list(groups)
+    raw = [*(deposit.record for deposit in deposits), *(record for group in groups for record in group.records)]
+    given = [authorisation for group in groups for authorisation in group.authorisations]
+    return b"".join([*raw, EMPTY.encode() * (len(raw) - len(given)), *given])
 
 
 def split(data: bytes, count: int) -> tuple[list[bytes], list[bytes]]:

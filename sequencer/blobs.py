@@ -1,21 +1,30 @@
 """Content-addressed files: what is too large for a record, named by its sha256.
 
 A blob is streamed into a temporary file, hashed on the way, fsynced and renamed; before that nobody can see it, so a name that exists
-always has its bytes. File names are built from checked hex alone.
+always has its bytes. A file that its disk has damaged since is found when it is first asked for, put aside, and missing: the same bytes may
+then be uploaded again. File names are built from checked hex alone.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterable
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
+import structlog
 import trio
 
+from sequencer.store import StoreUnwritable
+from settlement import durable
+
+log = structlog.get_logger(__name__)
+
 HEX_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+MAX_REMEMBERED = 10_000
+"""Blobs that are known to be undamaged; beyond that they are hashed again."""
 
 
 class BlobRefused(Exception):
@@ -23,14 +32,15 @@ class BlobRefused(Exception):
 
 
 class BlobStore:
-    """Blobs under one directory, two levels deep."""
+    """Blobs under one directory, two levels deep; beside them `incoming`, emptied at each start, and `damaged`, which a person may look at."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._incoming = root / "incoming"
+        self._incoming, self._damaged = root / "incoming", root / "damaged"
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left_over in self._incoming.iterdir():
             left_over.unlink()
+        self._seen_whole: dict[Path, tuple[int, int, int]] = {}
 
     def path(self, digest_hex: str) -> Path:
         if not HEX_SHA256.match(digest_hex):
@@ -50,6 +60,26 @@ class BlobStore:
         except FileNotFoundError:
             return None
 
+    def whole(self, digest_hex: str) -> Path | None:
+        """The file of a blob that is here and undamaged, None otherwise; a damaged one is put aside. Hashes it once a process."""
+        path = self.path(digest_hex)
+        try:
+            found = path.stat()
+            identity = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if self._seen_whole.get(path) == identity:
+                return path
+            with path.open("rb") as file:
+                digest = file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
+        if digest != digest_hex:
+            self._put_aside(path)
+            return None
+        if len(self._seen_whole) >= MAX_REMEMBERED:
+            self._seen_whole.clear()
+        self._seen_whole[path] = identity
+        return path
+
     def read(self, digest: bytes, limit_bytes: int) -> bytes:
         """The blob's bytes. FileNotFoundError, or BlobRefused when it is longer than `limit_bytes` or its file was damaged."""
         path = self.path(digest.hex())
@@ -57,23 +87,25 @@ class BlobStore:
             raise BlobRefused(f"blob {digest.hex()} has more than {limit_bytes} bytes")
         data = path.read_bytes()
         if sha256(data).digest() != digest:
-            raise BlobRefused(f"blob {digest.hex()} is damaged on this node's disk")
+            self._put_aside(path)
+            raise BlobRefused(f"blob {digest.hex()} was damaged on this node's disk; upload it again")
         return data
 
     def write(self, data: bytes) -> bytes:
-        """Stores bytes of the node's own; returns their sha256."""
+        """Stores bytes of the node's own; returns their sha256. StoreUnwritable when the disk refuses."""
         digest = sha256(data).digest()
-        if not self.has(digest):
-            temporary = self._incoming / secrets.token_hex(16)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            self._publish(temporary, self.path(digest.hex()))
+        if self.whole(digest.hex()) is None:
+            target = self.path(digest.hex())
+            try:
+                self._make_folder(target)
+                durable.write(self._incoming / secrets.token_hex(16), target, data)
+            except OSError as error:
+                raise StoreUnwritable(f"a blob could not be written: {error.strerror}") from error
         return digest
 
     async def receive(self, digest_hex: str, length: int, chunks: AsyncIterator[bytes]) -> None:
-        """Takes exactly `length` bytes of this sha256 from `chunks`. BlobRefused otherwise, and then nothing is kept."""
+        """Takes exactly `length` bytes of this sha256 from `chunks`. BlobRefused when they are others, StoreUnwritable when the disk refuses;
+        nothing is kept then."""
         target = self.path(digest_hex)
         temporary = self._incoming / secrets.token_hex(16)
         hasher, received = sha256(), 0
@@ -85,27 +117,28 @@ class BlobStore:
                         raise BlobRefused(f"the body is longer than its Content-Length of {length} bytes")
                     hasher.update(chunk)
                     await file.write(chunk)
-                if received != length:
-                    raise BlobRefused(f"the body has {received} bytes, its Content-Length says {length}")
-                if hasher.hexdigest() != digest_hex:
-                    raise BlobRefused(f"the body's sha256 is {hasher.hexdigest()}, the URL says {digest_hex}")
-                await file.flush()
-                await trio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+            if received != length:
+                raise BlobRefused(f"the body has {received} bytes, its Content-Length says {length}")
+            if hasher.hexdigest() != digest_hex:
+                raise BlobRefused(f"the body's sha256 is {hasher.hexdigest()}, the URL says {digest_hex}")
             await trio.to_thread.run_sync(self._publish, temporary, target)
+        except OSError as error:
+            raise StoreUnwritable(f"the blob could not be written: {error.strerror}") from error
         finally:
             temporary.unlink(missing_ok=True)
 
     def _publish(self, temporary: Path, target: Path) -> None:
+        durable.sync_file(temporary)
+        self._make_folder(target)
+        durable.publish(temporary, target)
+
+    def _make_folder(self, target: Path) -> None:
         if not target.parent.is_dir():
             target.parent.mkdir(exist_ok=True)
-            _fsync_directory(self._root)
-        temporary.rename(target)
-        _fsync_directory(target.parent)
+            durable.sync_folder(self._root)
 
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _put_aside(self, path: Path) -> None:
+        log.error("a blob was damaged on the disk and is put aside", blob=path.name, folder=str(self._damaged))
+        self._damaged.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # two readers may find it at once
+            path.rename(self._damaged / path.name)

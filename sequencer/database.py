@@ -176,7 +176,24 @@ class Database(Reader):
 
     def check(self) -> int:
         """Reads every row of every table; returns how many there are. StoreCorruption names the first that is not what was written."""
-        return sum(1 for table in TABLES for _ in self.scan(table))
+        tables = {table.prefix: table for table in TABLES}
+        count = 0
+        for key, value in self._store.audit():
+            table = tables.get(key[:1])
+            if table is None:
+                raise StoreCorruption(f"the record under key {key!r} belongs to no table of this version")
+            _decode(table, key[1:], value)
+            count += 1
+        return count
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing can be written at present (the disk is full, a device failed), or None."""
+        return self._store.refusal
+
+    def resume(self) -> bool:
+        """Tries to write again after a refusal; whether events are taken."""
+        return self._store.resume()
 
     def close(self) -> None:
         self._store.close()

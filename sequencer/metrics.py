@@ -10,6 +10,7 @@ REVEALED = Gauge("pouw_revealed", "Results that wait for verdicts")
 EPOCH = Gauge("pouw_epoch", "The last epoch that was cut")
 POSTED_EPOCH = Gauge("pouw_posted_epoch", "The last epoch that L1 has at confirmed")
 FINALIZED_EPOCH = Gauge("pouw_finalized_epoch", "The last epoch that is final on L1")
+READ_ONLY = Gauge("pouw_read_only", "1 while the disk refuses writes and nothing is acknowledged")
 L1_SLOT = Gauge("pouw_l1_slot", "L1's slot at confirmed")
 BATCH_RECORDS = Histogram("pouw_batch_records", "Records in an epoch", buckets=(1, 4, 16, 64, 256, 1024, 4096))
 POST_SECONDS = Histogram(

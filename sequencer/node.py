@@ -86,6 +86,8 @@ class Node:
         """Why this node should not be trusted to go on just now, or None."""
         if self.alarm:
             return self.alarm
+        if self.database.refusal:
+            return f"READ_ONLY: {self.database.refusal}"
         silent = self.now() - self.view.read_at
         if silent > self.config.l1_stale_seconds:
             return "L1 has not answered yet" if self.view.config is None else f"L1 has not answered for {silent:.0f} s"

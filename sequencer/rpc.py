@@ -81,15 +81,14 @@ class _Endpoints:
         length = _content_length(request, node.config.blob_limit_bytes, needed=True)
         assert length is not None
         self._authorise_blob(request, {"sha256": name, "bytes": length})
-        if node.blobs.size(name) is None:
+        if await trio.to_thread.run_sync(node.blobs.whole, name) is None:
             chunks = _chunks(request, node.config.blob_limit_bytes, node.config.blob_deadline_seconds)
             try:
                 await node.blobs.receive(name, length, chunks)
             except BlobRefused as error:
                 raise _Refused(400, RpcError(Code.INVALID_PARAMS, str(error))) from None
-            except OSError as error:
-                message = f"the blob could not be written: {error.strerror}"
-                raise _Refused(507, RpcError(Code.READ_ONLY, message)) from error
+            except StoreUnwritable as error:
+                raise _Refused(507, RpcError(Code.READ_ONLY, str(error))) from error
             metrics.BLOB_BYTES.inc(length)
             return Response(status_code=201)
         async for _ in _chunks(request, node.config.blob_limit_bytes, node.config.blob_deadline_seconds):
@@ -112,10 +111,11 @@ class _Endpoints:
 
     async def get_blob(self, request: Request) -> Response:
         name = _blob_name(request)
-        if self._node.blobs.size(name) is None:
+        path = await trio.to_thread.run_sync(self._node.blobs.whole, name)
+        if path is None:
             raise _Refused(404, RpcError(Code.NOT_FOUND, f"there is no blob {name}"))
         headers = {"Cache-Control": "public, immutable, max-age=31536000", "ETag": f'"{name}"'}
-        return FileResponse(self._node.blobs.path(name), media_type="application/octet-stream", headers=headers)
+        return FileResponse(path, media_type="application/octet-stream", headers=headers)
 
     async def metrics(self, request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -17,15 +17,15 @@ from hypercorn.config import Config as ServerConfig
 from hypercorn.trio import serve
 from solders.pubkey import Pubkey
 
+from sequencer import batch, epoch_loop, finality, l1_view, metrics, poster, recovery
 from sequencer import database as db
-from sequencer import epoch_loop, finality, l1_view, metrics, poster, recovery
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
 from sequencer.l1_port import ClientPort, L1Port
 from sequencer.node import Node
 from sequencer.rows import MetaRow
 from sequencer.rpc import make_app
-from sequencer.store import RocksStore, StoreUnwritable
+from sequencer.store import RocksStore, StoreCorruption, StoreUnwritable
 from sequencer.tasks import TaskBook
 from settlement.client import L1Client
 from settlement.errors import AccountError, L1Error, NotInitialized
@@ -65,6 +65,7 @@ async def run_on(
                 ("epoch", lambda: _epoch(node, port)),
                 ("post", lambda: poster.step(node, port)),
                 ("finality", lambda: finality.step(node, port)),
+                ("disk", lambda: _disk(node)),
             ):
                 nursery.start_soon(_loop, node, name, step)
             log.info("sequencer ready", port=node_port, epoch=node.chain.open.epoch)
@@ -95,9 +96,26 @@ async def make_node(config: SequencerConfig, database: db.Database, port: L1Port
     )
     if chain.open.records:
         node.opened(node.now())
+    restore_batches(node)
     metrics.FINALIZED_EPOCH.set(chain.position.finalized.epoch)
     metrics.POSTED_EPOCH.set(chain.position.posted_head.epoch)
     return node
+
+
+def restore_batches(node: Node) -> None:
+    """Makes the bytes of each epoch that is not final anew, from its records, if their file is gone or damaged."""
+    for epoch in range(node.chain.position.finalized.epoch + 1, node.chain.open.epoch):
+        row = node.database.get(db.EPOCHS, db.u64be(epoch))
+        if row is None:
+            raise StoreCorruption(f"epoch {epoch} was cut, but its row is not there")
+        if node.blobs.whole(row.data_sha256.hex()) is None:
+            deposits = [
+                d for _, d in node.database.scan(db.DEPOSITS) if row.first_deposit <= d.index < row.inbox_cursor
+            ]
+            groups = [group for seq in row.seqs if (group := node.database.get(db.GROUPS, db.u64be(seq))) is not None]
+            if node.blobs.write(batch.data_of(deposits, groups)) != row.data_sha256:
+                raise RuntimeError(f"the records of epoch {row.epoch} do not make the bytes that it was cut with")
+            log.warning("batch written again", epoch=row.epoch, blob=row.data_sha256.hex())
 
 
 async def _begin(database: db.Database, port: L1Port) -> None:
@@ -168,6 +186,16 @@ async def _look_before_serving(node: Node, port: L1Port) -> None:
             await l1_view.poll(node, port)
         except (L1Error, StoreUnwritable) as error:
             log.warning("first look at L1 failed", error=str(error))
+
+
+async def _disk(node: Node) -> bool:
+    """After a refused write, looks for room every now and then."""
+    if node.database.refusal:
+        metrics.READ_ONLY.set(1)
+        node.database.resume()
+    metrics.READ_ONLY.set(1 if node.database.refusal else 0)
+    await trio.sleep(node.config.poll_seconds)
+    return False
 
 
 async def _epoch(node: Node, port: L1Port) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from sequencer.database import META, NONCES, Cell, Database
 from sequencer.rows import NonceRow
-from sequencer.store import RocksStore, StoreCorruption, StoreError, seal, unseal
+from sequencer.store import RocksStore, StoreCorruption, StoreInUse, seal, unseal
 
 
 def test_values_come_back_in_the_order_of_their_keys(tmp_path: Path) -> None:
@@ -33,11 +34,19 @@ def test_a_value_under_another_key_does_not_pass() -> None:
             unseal(key, damaged)
 
 
-def test_a_second_process_cannot_open_it(tmp_path: Path) -> None:
-    store = RocksStore(tmp_path / "db")
-    with pytest.raises(StoreError, match="cannot be opened"):
-        RocksStore(tmp_path / "db")
+def test_a_second_process_cannot_open_it_and_is_told_who_has_it(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "data" / "db")
+    with pytest.raises(
+        StoreInUse, match=rf"the data directory {tmp_path}/data is in use by process {os.getpid()}: stop"
+    ):
+        RocksStore(tmp_path / "data" / "db")
+    program = "import sys, pathlib; from sequencer.store import RocksStore; RocksStore(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "data" / "db")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and f"is in use by process {os.getpid()}" in done.stderr
     store.close()
+    RocksStore(tmp_path / "data" / "db").close()
 
 
 def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
