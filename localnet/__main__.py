@@ -22,8 +22,9 @@ from localnet.ledger import LedgerError
 from localnet.programs import ProgramLoadError
 from localnet.service import Endpoints, StartError, serve
 
-EPILOG = """The ledger folder keeps the genesis hash, the faucet's and the validator's keypair, so that a restart is the
-same cluster. It does not keep accounts, programs, signatures or slots: each start begins again at slot 0."""
+EPILOG = """The ledger folder keeps everything: accounts, programs, blocks, transactions, blockhashes, the genesis hash, the
+keypairs of faucet and validator. A restart goes on with the next slot. Flags that make the genesis (--mint, --bpf-program,
+--upgradeable-program) count for a new ledger only. What is finalized is on the disk; a crash may take back what is not."""
 
 
 def parser() -> argparse.ArgumentParser:

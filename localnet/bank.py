@@ -28,9 +28,10 @@ from solders.transaction_metadata import FailedTransactionMetadata, TransactionM
 
 from localnet import x87
 from localnet.blockhash_queue import BlockhashQueue
+from localnet.checkpoint import EndedSlot, SavedState
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
 from localnet.fees import cost_units
-from localnet.history import Block, History, InnerInstruction, LandedTransaction
+from localnet.history import Block, History, InnerInstruction, LandedTransaction, OlderBlocks
 from localnet.programs import UPGRADEABLE_LOADER_ID, program_data_address
 from localnet.token_balances import token_balances
 from localnet.transaction_keys import TransactionKeys, resolve_keys
@@ -46,6 +47,8 @@ _BLOCKHASH_TAG = hashlib.sha256(b"pouw-localnet/blockhash").digest()
 _BANK_HASH_TAG = hashlib.sha256(b"pouw-localnet/bank-hash").digest()
 _ABSENT = Account(0, b"", Pubkey.default())
 _NOT_EXECUTED = Signature.default()
+# What each slot begins with; a restart computes them from the blocks.
+_SYSVARS_OF_SLOTS = (CLOCK, SLOT_HASHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,15 @@ class Bank:
         unix_time: float,
         finalized_lag_slots: int = FINALIZED_LAG_SLOTS,
         history_slots: int = HISTORY_SLOTS,
+        slots_per_epoch: int = SLOTS_PER_EPOCH,
+        saved: SavedState | None = None,
+        archive: OlderBlocks | None = None,
     ) -> None:
-        """Takes over `svm`, whose accounts are the state at the end of slot 0, and opens slot 1.
+        """Takes over `svm`, whose accounts are the state at the end of slot 0, or of the newest block of `saved`, and
+        opens the next slot.
 
-        A fresh `blockhash_seed` each time keeps a transaction signed for an earlier run from landing in this one.
+        A fresh `blockhash_seed` each time keeps the hashes of slots that a crash took back from being given out again.
+        What was saved is final: one node has no other fork to go back to.
         """
         if finalized_lag_slots < CONFIRMED_LAG_SLOTS:
             raise ValueError(
@@ -88,7 +96,8 @@ class Bank:
             )
         # The queue below decides on blockhashes and the history on duplicates; LiteSVM's own checks know one blockhash.
         self._svm = svm.with_blockhash_check(False).with_transaction_history(0)
-        self._svm.set_epoch_schedule(EpochSchedule.without_warmup())
+        self.slots_per_epoch = slots_per_epoch
+        self._svm.set_epoch_schedule(EpochSchedule.custom(slots_per_epoch, slots_per_epoch, False))
         self._lags = {
             Commitment.PROCESSED: 0,
             Commitment.CONFIRMED: CONFIRMED_LAG_SLOTS,
@@ -97,14 +106,21 @@ class Bank:
         self._seed = blockhash_seed
         self._undo = UndoLog()
         self._slot_hashes: list[tuple[int, Hash]] = []
-        self.history = History(history_slots)
+        self._floor_slot = 0
+        self._epoch_start_unix_time = int(unix_time)
+        self.history = History(history_slots, archive)
         self.blockhashes = BlockhashQueue(keep_blocks=finalized_lag_slots)
         self.slot = 0
         self.on_slot: list[Callable[[], None]] = []
+        self.on_slot_end: list[Callable[[EndedSlot], None]] = []
         self.on_transaction: list[Callable[[LandedTransaction], None]] = []
-        self.history.open_block(Block(0, 0, int(unix_time), 0, Hash.default()))
-        self._set_clock(int(unix_time))
-        self.advance(unix_time)
+        if saved is None:
+            self.history.open_block(Block(0, 0, int(unix_time), 0, Hash.default()))
+            self._set_clock(int(unix_time))
+            self.advance(unix_time)
+        else:
+            self._resume(saved)
+            self._open_slot(unix_time)
 
     @property
     def svm(self) -> LiteSVM:
@@ -112,7 +128,7 @@ class Bank:
         return self._svm
 
     def slot_at(self, commitment: Commitment) -> int:
-        return max(0, self.slot - self._lags[commitment])
+        return max(self._floor_slot, self.slot - self._lags[commitment])
 
     def block_height(self, slot: int) -> int:
         return slot
@@ -123,22 +139,58 @@ class Bank:
 
     def advance(self, unix_time: float) -> None:
         """Ends the open slot and opens the next one, at `unix_time` (seconds; never runs backwards on chain)."""
+        self._end_slot()
+        self._open_slot(unix_time)
+        for notify in self.on_slot:
+            notify()
+
+    def end(self) -> None:
+        """Ends the open slot for good: the run is over."""
+        self._end_slot()
+
+    def _end_slot(self) -> None:
         ended = self.history.block(self.slot)
         assert ended is not None
         ended.blockhash = self._blockhash_of(ended)
-        self.blockhashes.register(ended.blockhash, self.block_height(ended.slot))
-        bank_hash = Hash.from_bytes(hashlib.sha256(_BANK_HASH_TAG + bytes(ended.blockhash)).digest())
-        self._slot_hashes = [(ended.slot, bank_hash), *self._slot_hashes[: SLOT_HASHES_LENGTH - 1]]
+        self._register(ended)
+        if self.on_slot_end:
+            changed = {
+                address: self._svm.get_account(address)
+                for address in self._undo.touched_in(self.slot)
+                if address not in _SYSVARS_OF_SLOTS
+            }
+            what = EndedSlot(ended, changed, self._epoch_start_unix_time)
+            for tell in self.on_slot_end:
+                tell(what)
 
+    def _open_slot(self, unix_time: float) -> None:
+        parent = self.history.block(self.slot)
+        assert parent is not None and parent.blockhash is not None
         self.slot += 1
-        now = max(int(unix_time), ended.unix_time)
-        self.history.open_block(Block(self.slot, ended.slot, now, ended.transaction_count, ended.blockhash))
-        self._record_before((CLOCK, SLOT_HASHES))
+        now = max(int(unix_time), parent.unix_time)
+        self.history.open_block(Block(self.slot, parent.slot, now, parent.transaction_count, parent.blockhash))
+        self._record_before(_SYSVARS_OF_SLOTS)
+        if self.slot % self.slots_per_epoch == 0:
+            self._epoch_start_unix_time = now
         self._set_clock(now)
         self._svm.set_slot_hashes(self._slot_hashes)
         self._undo.forget_up_to(self.slot_at(Commitment.FINALIZED))
-        for notify in self.on_slot:
-            notify()
+
+    def _resume(self, saved: SavedState) -> None:
+        """The chain as it was when the newest saved block ended."""
+        self.history.restore(saved.blocks, saved.first_slot)
+        self._epoch_start_unix_time = saved.epoch_start_unix_time
+        for block in saved.blocks:
+            self._register(block)
+        self.slot = self._floor_slot = saved.blocks[-1].slot
+        self._set_clock(saved.blocks[-1].unix_time)
+        self._svm.set_slot_hashes(self._slot_hashes[1:])  # a slot does not see its own hash
+
+    def _register(self, ended: Block) -> None:
+        assert ended.blockhash is not None
+        self.blockhashes.register(ended.blockhash, self.block_height(ended.slot))
+        bank_hash = Hash.from_bytes(hashlib.sha256(_BANK_HASH_TAG + bytes(ended.blockhash)).digest())
+        self._slot_hashes = [(ended.slot, bank_hash), *self._slot_hashes[: SLOT_HASHES_LENGTH - 1]]
 
     def account(self, address: Pubkey, slot: int) -> Account | None:
         """The account at the end of `slot`, or as it is now when `slot` is the open one."""
@@ -157,7 +209,7 @@ class Bank:
         """Why a bank at `slot` would not even run the transaction, in agave's order, or None."""
         if not self.blockhashes.is_valid(transaction.message.recent_blockhash, self.block_height(slot)):
             return "BlockhashNotFound"
-        landed = self.history.transaction(transaction.signatures[0])
+        landed = self.history.recent_transaction(transaction.signatures[0])
         if landed is not None and landed.slot <= slot:
             return "AlreadyProcessed"
         return None
@@ -232,10 +284,8 @@ class Bank:
             self._undo.record(self.slot, address, self._svm.get_account(address))
 
     def _set_clock(self, unix_time: int) -> None:
-        epoch = self.slot // SLOTS_PER_EPOCH
-        first_block = self.history.block(epoch * SLOTS_PER_EPOCH)
-        epoch_start = first_block.unix_time if first_block else self._svm.get_clock().epoch_start_timestamp
-        self._svm.set_clock(Clock(self.slot, epoch_start, epoch, epoch + 1, unix_time))
+        epoch = self.slot // self.slots_per_epoch
+        self._svm.set_clock(Clock(self.slot, self._epoch_start_unix_time, epoch, epoch + 1, unix_time))
 
     def _blockhash_of(self, block: Block) -> Hash:
         digest = hashlib.sha256(_BLOCKHASH_TAG + self._seed + bytes(block.previous_blockhash))

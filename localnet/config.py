@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from solders.account import Account
 from solders.pubkey import Pubkey
 
+from localnet.bank import HISTORY_SLOTS, SLOTS_PER_EPOCH
 from localnet.clock import DEFAULT_SLOT_MS
 from localnet.commitment import FINALIZED_LAG_SLOTS
 
@@ -29,7 +32,9 @@ class GenesisProgram:
 class LocalnetConfig:
     """`rpc_port` 0 takes two free ports, WebSocket always on the one after RPC; `ledger` None keeps nothing on disk.
 
-    `finalized_lag_slots` is how far `finalized` lags behind `processed`, 32 on a cluster.
+    `finalized_lag_slots` is how far `finalized` lags behind `processed`, 32 on a cluster; `limit_ledger_slots` is how
+    many blocks are kept. `accounts`, `programs`, `mint`, `faucet_lamports` and `slots_per_epoch` make a new ledger; one
+    that exists keeps its own.
     """
 
     rpc_port: int = DEFAULT_RPC_PORT
@@ -40,3 +45,7 @@ class LocalnetConfig:
     mint: Pubkey | None = None
     slot_ms: float = DEFAULT_SLOT_MS
     finalized_lag_slots: int = FINALIZED_LAG_SLOTS
+    limit_ledger_slots: int = HISTORY_SLOTS
+    slots_per_epoch: int = SLOTS_PER_EPOCH
+    faucet_lamports: int = FAUCET_LAMPORTS
+    accounts: Mapping[Pubkey, Account] = field(default_factory=dict)

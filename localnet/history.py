@@ -1,15 +1,21 @@
-"""Blocks and the transactions that landed in them, by slot, by signature and by address. Pure."""
+"""Blocks and the transactions that landed in them, by slot, by signature and by address.
+
+The newest are in memory; what an archive keeps of the others is asked for as it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
+
+# With an archive: more than the 512 slot hashes, the 150 blocks of a blockhash and the 300 of the status cache.
+MEMORY_SLOTS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +80,83 @@ class Block:
     transactions: list[LandedTransaction] = field(default_factory=list)
 
 
-class History:
-    """Keeps the last `keep_slots` blocks; older ones are forgotten with their transactions."""
+class OlderBlocks(Protocol):
+    """Where blocks are found that memory no longer holds."""
 
-    def __init__(self, keep_slots: int) -> None:
+    def block(self, slot: int) -> Block | None: ...
+
+    def transaction(self, signature: Signature) -> LandedTransaction | None: ...
+
+    def of_address(self, address: Pubkey, before_slot: int) -> Iterator[LandedTransaction]: ...
+
+
+class History:
+    """Keeps the last `keep_slots` blocks, the newest `memory_slots` of them in memory and the others in `archive`.
+
+    Without an archive all of them are in memory. What is older is forgotten with its transactions.
+    """
+
+    def __init__(self, keep_slots: int, archive: OlderBlocks | None = None, memory_slots: int = MEMORY_SLOTS) -> None:
         self._keep_slots = keep_slots
+        self._archive = archive
+        self._memory_slots = keep_slots if archive is None else min(keep_slots, memory_slots)
         self._blocks: dict[int, Block] = {}
         self._by_signature: dict[Signature, LandedTransaction] = {}
         self._by_address: dict[Pubkey, list[LandedTransaction]] = {}
+        self._first_in_memory = 0
         self.first_slot = 0
+
+    def restore(self, blocks: list[Block], first_slot: int) -> None:
+        """Takes the newest blocks of an earlier run, in order; those from `first_slot` on are in the archive."""
+        self.first_slot = first_slot
+        self._first_in_memory = blocks[0].slot
+        for block in blocks:
+            self.open_block(block)
+            for transaction in block.transactions:
+                self._index(transaction)
 
     def open_block(self, block: Block) -> None:
         self._blocks[block.slot] = block
-        while block.slot - self.first_slot >= self._keep_slots:
-            self._forget(self.first_slot)
-            self.first_slot += 1
+        self.first_slot = max(self.first_slot, block.slot - self._keep_slots + 1)
+        while block.slot - self._first_in_memory >= self._memory_slots:
+            self._forget(self._first_in_memory)
+            self._first_in_memory += 1
 
     def add(self, transaction: LandedTransaction) -> None:
         block = self._blocks[transaction.slot]
         block.transactions.append(transaction)
         block.transaction_count += 1
-        self._by_signature[transaction.signature] = transaction
-        for address in dict.fromkeys(transaction.account_keys):
-            self._by_address.setdefault(address, []).append(transaction)
+        self._index(transaction)
 
     def block(self, slot: int) -> Block | None:
-        return self._blocks.get(slot)
+        found = self._blocks.get(slot)
+        if found is None and self._archive is not None and self.first_slot <= slot < self._first_in_memory:
+            return self._archive.block(slot)
+        return found
 
     def transaction(self, signature: Signature) -> LandedTransaction | None:
+        found = self._by_signature.get(signature)
+        if found is None and self._archive is not None and self.first_slot < self._first_in_memory:
+            found = self._archive.transaction(signature)
+        return found if found is not None and found.slot >= self.first_slot else None
+
+    def recent_transaction(self, signature: Signature) -> LandedTransaction | None:
+        """Only what is in memory, which reaches further back than any blockhash is valid."""
         return self._by_signature.get(signature)
 
     def of_address(self, address: Pubkey) -> Iterator[LandedTransaction]:
         """Newest first."""
-        return reversed(self._by_address.get(address, []))
+        yield from reversed(self._by_address.get(address, []))
+        if self._archive is not None and self.first_slot < self._first_in_memory:
+            for transaction in self._archive.of_address(address, self._first_in_memory):
+                if transaction.slot < self.first_slot:
+                    return
+                yield transaction
+
+    def _index(self, transaction: LandedTransaction) -> None:
+        self._by_signature[transaction.signature] = transaction
+        for address in dict.fromkeys(transaction.account_keys):
+            self._by_address.setdefault(address, []).append(transaction)
 
     def _forget(self, slot: int) -> None:
         block = self._blocks.pop(slot, None)

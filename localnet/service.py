@@ -1,28 +1,22 @@
-"""Wires the room: opens the ledger, makes the bank, opens the nursery with the clock and the two servers in it."""
+"""Wires the room: opens the node on its ledger, opens the nursery with the clock and the two servers in it."""
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_asgi
-from solders.account import Account
 from solders.hash import Hash
-from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from trio_websocket import WebSocketServer
 
-from localnet.bank import Bank
 from localnet.clock import IntervalClock, SlotClock
-from localnet.config import FAUCET_LAMPORTS, MINT_LAMPORTS, GenesisProgram, LocalnetConfig
-from localnet.ledger import Ledger, open_ledger
-from localnet.node import Node
-from localnet.programs import RENT_EXEMPT_EPOCH, load_upgradeable
+from localnet.config import LocalnetConfig
 from localnet.server_http import make_app
 from localnet.server_websocket import MAX_MESSAGE_BYTES, WebSocketServerSide
+from localnet.start import StartError, open_node
 from localnet.subscriptions import Hub
 
 MAX_PORT = 65_535
@@ -32,9 +26,7 @@ IDLE_SECONDS = 90
 SHUTDOWN_GRACE_SECONDS = 1.0
 UNREAD_ANSWER_MS = 10_000
 
-
-class StartError(RuntimeError):
-    """What keeps the localnet from starting; the message says what to change."""
+__all__ = ["Endpoints", "StartError", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +52,7 @@ async def serve(
     Tests pass a ManualClock to let slots pass by hand. Raises StartError, LedgerError, KeyFileError, ProgramLoadError.
     """
     clock = clock or IntervalClock(config.slot_ms)
-    with open_ledger(config.ledger, reset=config.reset) as ledger:
-        node = make_node(config, ledger, clock.now())
+    with open_node(config, clock.now()) as node:
         hub = Hub(node)
         rpc_socket, websocket_socket = _bind(config.bind_address, config.rpc_port)
         rpc_port, websocket_port = rpc_socket.getsockname()[1], websocket_socket.getsockname()[1]
@@ -85,36 +76,10 @@ async def serve(
                     websocket_port,
                     f"http://{host}:{rpc_port}",
                     f"ws://{host}:{websocket_port}",
-                    ledger.genesis_hash,
-                    ledger.faucet.pubkey(),
+                    node.genesis_hash,
+                    node.faucet.pubkey(),
                 )
             )
-
-
-def make_node(config: LocalnetConfig, ledger: Ledger, unix_time: float) -> Node:
-    """The state at genesis: faucet, mint, programs; no server and no clock yet."""
-    svm = LiteSVM()
-    for address, lamports in ((ledger.faucet.pubkey(), FAUCET_LAMPORTS), (config.mint, MINT_LAMPORTS)):
-        if address is not None:
-            svm.set_account(address, Account(lamports, b"", Pubkey.default(), False, RENT_EXEMPT_EPOCH))
-    for program in config.programs:
-        load_upgradeable(svm, program.program_id, _read_elf(program), program.authority, slot=0)
-    bank = Bank(
-        svm,
-        blockhash_seed=bytes(ledger.genesis_hash) + os.urandom(32),
-        unix_time=unix_time,
-        finalized_lag_slots=config.finalized_lag_slots,
-    )
-    return Node(bank, ledger.genesis_hash, ledger.identity.pubkey(), ledger.faucet)
-
-
-def _read_elf(program: GenesisProgram) -> bytes:
-    try:
-        return program.elf_path.read_bytes()
-    except OSError as error:
-        raise StartError(
-            f"cannot read the program {program.program_id} from {program.elf_path}: {error.strerror}"
-        ) from error
 
 
 def _bind(address: str, rpc_port: int) -> tuple[socket.socket, socket.socket]:

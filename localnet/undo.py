@@ -41,6 +41,10 @@ class UndoLog:
             if later > slot:
                 yield from changes
 
+    def touched_in(self, slot: int) -> Iterator[Pubkey]:
+        """Every address that this slot has recorded, once."""
+        yield from self._by_slot.get(slot, ())
+
     def forget_up_to(self, slot: int) -> None:
         """Drops what only a read before the end of `slot` would need."""
         for old in [s for s in self._by_slot if s <= slot]:
