@@ -18,6 +18,7 @@ from sequencer import params as p
 from sequencer.errors import RpcError
 from sequencer.node import Node
 from sequencer.rows import AnswerRow
+from settlement.explain import explain
 from settlement.ledger import LedgerRejection
 from settlement.records import Record
 from settlement.rpc_codes import Code
@@ -28,20 +29,23 @@ S = TypeVar("S", bound=p.SignedParams)
 Q = TypeVar("Q", bound=p.RecordParams)
 
 
-def decode(kind: type[P], raw: dict[str, Any]) -> P:
-    """INVALID_PARAMS names the key that is wrong."""
+def decode(kind: type[P], raw: dict[str, Any], root: str = "params") -> P:
+    """INVALID_PARAMS names the key below `root` that is wrong, and what would be right."""
     try:
         return msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise RpcError(Code.INVALID_PARAMS, str(error).replace("`$", "`params")) from None
+        flaw = explain(error, kind, raw)
+        raise RpcError(Code.INVALID_PARAMS, flaw.under(root), {"key": flaw.path}) from None
 
 
 @dataclass(frozen=True)
 class Read(Generic[P]):
-    """A method that changes nothing."""
+    """A method that changes nothing. `result` is the type of its answer and `refusals` the codes of its own, for the OpenRPC document."""
 
     params: type[P]
     handler: Callable[[Node, P], Any]
+    result: Any
+    refusals: tuple[Code, ...] = ()
 
     def call(self, node: Node, name: str, raw: dict[str, Any]) -> Any:
         return self.handler(node, decode(self.params, raw))
@@ -53,6 +57,8 @@ class Signed(Generic[S]):
 
     params: type[S]
     handler: Callable[[Node, db.Transaction, bytes, S], Any]
+    result: Any
+    refusals: tuple[Code, ...] = ()
     after: Callable[[Node], None] | None = None
 
     def call(self, node: Node, name: str, raw: dict[str, Any]) -> Any:
@@ -78,6 +84,8 @@ class Recorded(Generic[Q]):
     params: type[Q]
     build: Callable[[Node, bytes, Q], Record]
     handler: Callable[[Node, db.Transaction, Record, Authorisation, Q], Any]
+    result: Any
+    refusals: tuple[Code, ...] = ()
     after: Callable[[Node], None] | None = None
     repeats: bool = False
 

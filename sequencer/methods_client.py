@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from importlib.metadata import version
-from typing import Any
+from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from solders.hash import Hash
 
 from sequencer import crash, metrics, views
 from sequencer import database as db
 from sequencer import params as p
+from sequencer import results as r
 from sequencer.batch import split
 from sequencer.chain import Position
 from sequencer.epoch import Head
@@ -22,7 +24,7 @@ from sequencer.node import Node
 from sequencer.rows import EpochRow, GroupKind, SpecRow, TaskRow, WorkerRow
 from settlement import merkle, messages, records
 from settlement import spec as specs
-from settlement.ledger import Account, account_key
+from settlement.ledger import Account, State, account_key
 from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, TaskSubmission
 from settlement.rpc_codes import Code
 from settlement.signing import Authorisation, node_id
@@ -54,7 +56,7 @@ def _submission(node: Node, client: bytes, params: p.SubmitTask) -> Record:
 
 def submit_task(
     node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.SubmitTask
-) -> dict[str, Any]:
+) -> r.Submitted:
     payload = record.payload
     assert isinstance(payload, TaskSubmission)
     spec = specs.parse(params.spec)
@@ -87,7 +89,7 @@ def submit_task(
     )
     node.tasks.put(tx, row)
     tx.after(metrics.TASKS_SUBMITTED.inc)
-    return {"taskId": record.task.hex(), "status": row.status.value}
+    return r.Submitted(task_id=record.task.hex(), status=row.status)
 
 
 def need_room(node: Node) -> None:
@@ -105,13 +107,13 @@ def _withdrawal(node: Node, owner: bytes, params: p.Withdraw) -> Record:
 
 def withdraw(
     node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.Withdraw
-) -> dict[str, Any]:
+) -> r.Withdrawn:
     need_room(node)
     pair = (records.encode(record), authorisation.encode())
     node.append(tx, GroupKind.WITHDRAWAL, bytes(32), [pair], authorisation.expiry_slot)
     account = tx.read(node.chain.position_cell).open.state.account(record.node)
     assert account is not None
-    return {"publicKey": params.auth.public_key, "payableLamports": account.payable}
+    return r.Withdrawn(public_key=params.auth.public_key, payable_lamports=account.payable)
 
 
 def find_task(node: Node, task_id: str) -> TaskRow:
@@ -121,11 +123,11 @@ def find_task(node: Node, task_id: str) -> TaskRow:
     return row
 
 
-def get_task(node: Node, params: p.OfTask) -> dict[str, Any]:
+def get_task(node: Node, params: p.OfTask) -> r.Task:
     return views.task(node, find_task(node, params.task_id))
 
 
-def get_tasks(node: Node, params: p.GetTasks) -> list[dict[str, Any]]:
+def get_tasks(node: Node, params: p.GetTasks) -> list[r.Task]:
     """Newest first; `before` is the id of the last task of the page before."""
     before = find_task(node, params.before).order if params.before else None
     client = p.public_key(params.client) if params.client else None
@@ -143,26 +145,26 @@ def get_tasks(node: Node, params: p.GetTasks) -> list[dict[str, Any]]:
     return found
 
 
-def get_task_result(node: Node, params: p.OfTask) -> dict[str, Any]:
+def get_task_result(node: Node, params: p.OfTask) -> r.TaskResult:
     row = find_task(node, params.task_id)
     result = node.result_of(node.database, row)
     if result is None:
         raise RpcError(Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no result is revealed")
-    shown = {
-        "taskId": params.task_id,
-        "worker": views.base58(result.worker),
-        "resultHash": result.result_hash.hex(),
-        "modelSha256": result.model_sha256.hex(),
-        "entriesSha256": result.entries_sha256.hex(),
-        "workRoot": result.work_root.hex(),
-        "metrics": msgspec.json.decode(result.metrics_json),
-        "environment": msgspec.json.decode(result.environment_json),
-        "verdicts": [views.verdict(verdict) for verdict in node.verdicts_on(node.database, row)],
-    }
-    return shown if row.epoch is None else {**shown, "epoch": row.epoch}
+    return r.TaskResult(
+        task_id=params.task_id,
+        worker=views.base58(result.worker),
+        result_hash=result.result_hash.hex(),
+        model_sha256=result.model_sha256.hex(),
+        entries_sha256=result.entries_sha256.hex(),
+        work_root=result.work_root.hex(),
+        metrics=msgspec.json.decode(result.metrics_json, type=p.Metrics),
+        environment=msgspec.json.decode(result.environment_json),
+        verdicts=[views.verdict(verdict) for verdict in node.verdicts_on(node.database, row)],
+        epoch=r.unless_none(row.epoch),
+    )
 
 
-def get_receipt(node: Node, params: p.OfTask) -> dict[str, Any]:
+def get_receipt(node: Node, params: p.OfTask) -> r.Receipt:
     row = find_task(node, params.task_id)
     epoch = node.database.get(db.EPOCHS, db.u64be(row.epoch)) if row.epoch and row.status is Status.PAID else None
     if epoch is None or epoch.status not in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED):
@@ -173,13 +175,13 @@ def get_receipt(node: Node, params: p.OfTask) -> dict[str, Any]:
     index = next((i for i, raw in enumerate(leaves) if _pays(raw, row.task_id)), None)
     if index is None:
         raise RuntimeError(f"epoch {epoch.epoch} does not hold the payment of task {params.task_id}")
-    return {
-        "record": leaves[index].hex(),
-        "index": index,
-        "count": len(leaves),
-        "siblings": [sibling.hex() for sibling in merkle.proof(leaves, index)],
-        "checkpoint": views.message(epoch),
-    }
+    return r.Receipt(
+        record=leaves[index].hex(),
+        index=index,
+        count=len(leaves),
+        siblings=[sibling.hex() for sibling in merkle.proof(leaves, index)],
+        checkpoint=views.message(epoch),
+    )
 
 
 def _pays(raw: bytes, task_id: bytes) -> bool:
@@ -191,7 +193,7 @@ def _pays(raw: bytes, task_id: bytes) -> bool:
     )
 
 
-def get_balance(node: Node, params: p.GetBalance) -> dict[str, Any]:
+def get_balance(node: Node, params: p.GetBalance) -> r.Balance:
     position = node.chain.position
     if params.commitment == "processed":
         state, epoch = position.open.state, position.open.epoch
@@ -205,19 +207,21 @@ def get_balance(node: Node, params: p.GetBalance) -> dict[str, Any]:
         raise RpcError(
             Code.UNKNOWN_ACCOUNT, f"{params.public_key} has no account in this state; a deposit on L1 makes one"
         )
-    shown: dict[str, Any] = {
-        "balanceLamports": account.balance,
-        "lockedFeesLamports": account.locked_fees,
-        "lockedStakeLamports": account.locked_stake,
-        "payableLamports": account.payable,
-        "nonce": account.nonce,
-        "stateRoot": state.root.hex(),
-        "epoch": epoch,
-    }
-    if params.with_proof:
-        value, siblings = state.proof(account_key(node_id(key)))
-        shown["proof"] = {"value": value.hex(), "siblings": [sibling.hex() for sibling in siblings]}
-    return shown
+    return r.Balance(
+        balance_lamports=account.balance,
+        locked_fees_lamports=account.locked_fees,
+        locked_stake_lamports=account.locked_stake,
+        payable_lamports=account.payable,
+        nonce=account.nonce,
+        state_root=state.root.hex(),
+        epoch=epoch,
+        proof=_proof(state, node_id(key)) if params.with_proof else UNSET,
+    )
+
+
+def _proof(state: State, node: bytes) -> r.AccountProof:
+    value, siblings = state.proof(account_key(node))
+    return r.AccountProof(value=value.hex(), siblings=[sibling.hex() for sibling in siblings])
 
 
 def _head_at(position: Position, epoch: int) -> Head:
@@ -226,18 +230,18 @@ def _head_at(position: Position, epoch: int) -> Head:
     return heads[-1] if heads else position.finalized
 
 
-def get_epoch_info(node: Node, params: p.Nothing) -> dict[str, Any]:
+def get_epoch_info(node: Node, params: p.Nothing) -> r.EpochInfo:
     position = node.chain.position
     attempt = node.database.get(db.ATTEMPTS, db.u64be(position.open.epoch))
-    return {
-        "epoch": position.open.epoch,
-        "attempt": attempt.attempt + 1 if attempt else 0,
-        "slot": node.slot,
-        "records": position.open.records,
-        "postedEpoch": position.posted_head.epoch,
-        "finalizedEpoch": position.finalized.epoch,
-        "secondsOpen": 0.0 if node.open_since is None else node.now() - node.open_since,
-    }
+    return r.EpochInfo(
+        epoch=position.open.epoch,
+        attempt=attempt.attempt + 1 if attempt else 0,
+        slot=node.slot,
+        records=position.open.records,
+        posted_epoch=position.posted_head.epoch,
+        finalized_epoch=position.finalized.epoch,
+        seconds_open=0.0 if node.open_since is None else node.now() - node.open_since,
+    )
 
 
 def find_epoch(node: Node, epoch: int) -> EpochRow:
@@ -247,24 +251,24 @@ def find_epoch(node: Node, epoch: int) -> EpochRow:
     return row
 
 
-def get_checkpoint(node: Node, params: p.GetCheckpoint) -> dict[str, Any]:
+def get_checkpoint(node: Node, params: p.GetCheckpoint) -> r.Checkpoint:
     return views.checkpoint(node, find_epoch(node, params.epoch))
 
 
-def get_validators(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
+def get_validators(node: Node, params: p.Nothing) -> list[r.Validator]:
     return [
-        {
-            "setIndex": index,
-            "authority": views.base58(entry.authority),
-            "blsPublicKey": entry.bls_public_key.hex(),
-            "stakeLamports": entry.stake_lamports,
-            "lastSeenSlot": node.last_seen_slots.get(entry.authority, 0),
-        }
+        r.Validator(
+            set_index=index,
+            authority=views.base58(entry.authority),
+            bls_public_key=entry.bls_public_key.hex(),
+            stake_lamports=entry.stake_lamports,
+            last_seen_slot=node.last_seen_slots.get(entry.authority, 0),
+        )
         for index, entry in enumerate(node.chain.open.context.validator_set.entries)
     ]
 
 
-def get_workers(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
+def get_workers(node: Node, params: p.Nothing) -> list[r.Worker]:
     paid = Counter(row.worker for row in node.tasks if row.status is Status.PAID)
     rejected = Counter(rejection.worker for row in node.tasks for rejection in row.rejections)
     return [
@@ -272,55 +276,62 @@ def get_workers(node: Node, params: p.Nothing) -> list[dict[str, Any]]:
     ]
 
 
-def _worker(node: Node, worker: WorkerRow, paid: int, rejected: int) -> dict[str, Any]:
+def _worker(node: Node, worker: WorkerRow, paid: int, rejected: int) -> r.Worker:
     account = node.state.account(node_id(worker.public_key))
-    shown: dict[str, Any] = {
-        "publicKey": views.base58(worker.public_key),
-        "lockedStakeLamports": account.locked_stake if account else 0,
-        "environment": msgspec.json.decode(worker.environment_json),
-        "tasksPaid": paid,
-        "tasksRejected": rejected,
-    }
-    held = node.tasks.holders.get(worker.public_key)
+    return r.Worker(
+        public_key=views.base58(worker.public_key),
+        locked_stake_lamports=account.locked_stake if account else 0,
+        environment=msgspec.json.decode(worker.environment_json),
+        tasks_paid=paid,
+        tasks_rejected=rejected,
+        lease=_lease_of(node, worker.public_key),
+    )
+
+
+def _lease_of(node: Node, worker: bytes) -> r.HeldLease | UnsetType:
+    held = node.tasks.holders.get(worker)
     row = node.tasks.committed(held) if held else None
-    if row and row.lease:
-        shown["lease"] = {
-            "taskId": row.task_id.hex(),
-            "leaseId": row.lease.lease_id,
-            "expirySlot": row.lease.expiry_slot,
-        }
-    return shown
+    if row is None or row.lease is None:
+        return UNSET
+    return r.HeldLease(task_id=row.task_id.hex(), lease_id=row.lease.lease_id, expiry_slot=row.lease.expiry_slot)
 
 
-def get_health(node: Node, params: p.Nothing) -> str:
+def get_health(node: Node, params: p.Nothing) -> Literal["ok"]:
     lag = node.lag()
     if lag:
         raise RpcError(Code.NODE_UNHEALTHY, lag)
     return "ok"
 
 
-def get_version(node: Node, params: p.Nothing) -> dict[str, Any]:
-    return {
-        "pouw": version("pouw"),
-        "protocol": 1,
-        "genesisHash": str(Hash.from_bytes(node.domain.genesis)),
-        "programId": views.base58(node.domain.program),
-        "l1Url": node.l1_url,
-    }
+def get_version(node: Node, params: p.Nothing) -> r.Version:
+    return r.Version(
+        pouw=version("pouw"),
+        protocol=1,
+        genesis_hash=str(Hash.from_bytes(node.domain.genesis)),
+        program_id=views.base58(node.domain.program),
+        l1_url=node.l1_url,
+    )
 
 
 METHODS: dict[str, Method] = {
-    "submitTask": Recorded(p.SubmitTask, _submission, submit_task, lambda node: crash.point("task_acknowledged")),
-    "withdraw": Recorded(p.Withdraw, _withdrawal, withdraw),
-    "getTask": Read(p.OfTask, get_task),
-    "getTasks": Read(p.GetTasks, get_tasks),
-    "getTaskResult": Read(p.OfTask, get_task_result),
-    "getReceipt": Read(p.OfTask, get_receipt),
-    "getBalance": Read(p.GetBalance, get_balance),
-    "getEpochInfo": Read(p.Nothing, get_epoch_info),
-    "getCheckpoint": Read(p.GetCheckpoint, get_checkpoint),
-    "getValidators": Read(p.Nothing, get_validators),
-    "getWorkers": Read(p.Nothing, get_workers),
-    "getHealth": Read(p.Nothing, get_health),
-    "getVersion": Read(p.Nothing, get_version),
+    "submitTask": Recorded(
+        p.SubmitTask,
+        _submission,
+        submit_task,
+        r.Submitted,
+        (Code.INVALID_SPEC, Code.UNSUPPORTED_MODE, Code.DEADLINE, Code.BLOB_MISSING),
+        lambda node: crash.point("task_acknowledged"),
+    ),
+    "withdraw": Recorded(p.Withdraw, _withdrawal, withdraw, r.Withdrawn),
+    "getTask": Read(p.OfTask, get_task, r.Task, (Code.UNKNOWN_TASK,)),
+    "getTasks": Read(p.GetTasks, get_tasks, list[r.Task], (Code.UNKNOWN_TASK,)),
+    "getTaskResult": Read(p.OfTask, get_task_result, r.TaskResult, (Code.UNKNOWN_TASK, Code.NOT_FOUND)),
+    "getReceipt": Read(p.OfTask, get_receipt, r.Receipt, (Code.UNKNOWN_TASK, Code.NOT_FOUND)),
+    "getBalance": Read(p.GetBalance, get_balance, r.Balance, (Code.UNKNOWN_ACCOUNT,)),
+    "getEpochInfo": Read(p.Nothing, get_epoch_info, r.EpochInfo),
+    "getCheckpoint": Read(p.GetCheckpoint, get_checkpoint, r.Checkpoint, (Code.NOT_FOUND,)),
+    "getValidators": Read(p.Nothing, get_validators, list[r.Validator]),
+    "getWorkers": Read(p.Nothing, get_workers, list[r.Worker]),
+    "getHealth": Read(p.Nothing, get_health, Literal["ok"], (Code.NODE_UNHEALTHY,)),
+    "getVersion": Read(p.Nothing, get_version, r.Version),
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from sequencer import database as db
 from sequencer import params as p
+from sequencer import results as r
 from sequencer import verification, views
 from sequencer.attestation import bitmap_of
 from sequencer.errors import RpcError
@@ -24,7 +23,7 @@ from settlement.signing import Authorisation, node_id
 from settlement.validator_set import ValidatorSet
 
 
-def get_duties(node: Node, params: p.GetDuties) -> dict[str, Any]:
+def get_duties(node: Node, params: p.GetDuties) -> r.Duties:
     """The undecided results with what the validator has to know of them, and the epoch that waits for its attestation."""
     authority = p.public_key(params.validator)
     validators = node.chain.open.context.validator_set
@@ -37,15 +36,15 @@ def get_duties(node: Node, params: p.GetDuties) -> dict[str, Any]:
     duties = [
         duty for row in sorted(rows, key=lambda row: row.order) if (duty := _duty(node, row, authority)) is not None
     ]
-    return {
-        "setVersion": validators.version,
-        "setIndex": index,
-        "results": duties,
-        "proposal": _proposal_for(node, authority),
-    }
+    return r.Duties(
+        set_version=validators.version,
+        set_index=index,
+        results=duties,
+        proposal=_proposal_for(node, authority),
+    )
 
 
-def _duty(node: Node, row: TaskRow, authority: bytes) -> dict[str, Any] | None:
+def _duty(node: Node, row: TaskRow, authority: bytes) -> r.Duty | None:
     result = node.result_of(node.database, row)
     if result is None:
         return None
@@ -53,28 +52,28 @@ def _duty(node: Node, row: TaskRow, authority: bytes) -> dict[str, Any] | None:
     verdicts = verification.valid(node.verdicts_on(node.database, row), batch.context.validator_set, batch.base_slot)
     disputed = verification.disputed_intervals(verdicts)
     own = next((verdict for verdict in verdicts if verdict.authority == authority), None)
-    return {
-        "taskId": row.task_id.hex(),
-        "client": views.base58(row.client),
-        "nonce": row.nonce,
-        "spec": views.spec(node, row.spec_hash),
-        "specHash": row.spec_hash.hex(),
-        "worker": views.base58(result.worker),
-        "leaseId": result.lease_id,
-        "commitment": result.commitment.hex(),
-        "salt": result.salt.hex(),
-        "resultHash": result.result_hash.hex(),
-        "workRoot": result.work_root.hex(),
-        "entriesSha256": result.entries_sha256.hex(),
-        "modelSha256": result.model_sha256.hex(),
-        "metrics": msgspec.json.decode(result.metrics_json),
-        "environment": msgspec.json.decode(result.environment_json),
-        "disputedIntervals": sorted(disputed),
-        "verdictGiven": own is not None and verification.covers(own, disputed),
-    }
+    return r.Duty(
+        task_id=row.task_id.hex(),
+        client=views.base58(row.client),
+        nonce=row.nonce,
+        spec=views.spec(node, row.spec_hash),
+        spec_hash=row.spec_hash.hex(),
+        worker=views.base58(result.worker),
+        lease_id=result.lease_id,
+        commitment=result.commitment.hex(),
+        salt=result.salt.hex(),
+        result_hash=result.result_hash.hex(),
+        work_root=result.work_root.hex(),
+        entries_sha256=result.entries_sha256.hex(),
+        model_sha256=result.model_sha256.hex(),
+        metrics=msgspec.json.decode(result.metrics_json, type=p.Metrics),
+        environment=msgspec.json.decode(result.environment_json),
+        disputed_intervals=sorted(disputed),
+        verdict_given=own is not None and verification.covers(own, disputed),
+    )
 
 
-def _proposal_for(node: Node, authority: bytes) -> dict[str, Any] | None:
+def _proposal_for(node: Node, authority: bytes) -> r.ProposalName | None:
     current = node.chain.position.current
     if current is None or current.row.status is not CheckpointStatus.ATTESTING:
         return None
@@ -82,7 +81,7 @@ def _proposal_for(node: Node, authority: bytes) -> dict[str, Any] | None:
     index = set_of(node, row).index_of(authority)
     if index is None or node.database.get(db.ATTESTATIONS, attestation_key(row, index)) is not None:
         return None
-    return {"epoch": row.epoch, "attempt": row.attempt}
+    return r.ProposalName(epoch=row.epoch, attempt=row.attempt)
 
 
 def _vote(node: Node, authority: bytes, params: p.SubmitVerdict) -> Record:
@@ -100,7 +99,7 @@ def _vote(node: Node, authority: bytes, params: p.SubmitVerdict) -> Record:
 
 def submit_verdict(
     node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.SubmitVerdict
-) -> dict[str, Any]:
+) -> r.TaskStatus:
     """Keeps the verdict, in place of an earlier one of this validator, and decides the result if that settles it."""
     authority = authorisation.public_key
     validators = node.chain.open.context.validator_set
@@ -143,7 +142,7 @@ def submit_verdict(
     node.decide(tx, row.task_id)
     decided = node.tasks.get(tx, row.task_id)
     assert decided is not None
-    return {"status": decided.status.value}
+    return r.TaskStatus(status=decided.status)
 
 
 def _check_index(validators: ValidatorSet, authority: bytes, set_index: int) -> None:
@@ -176,14 +175,14 @@ def _check_counts(result: ResultRow, params: p.SubmitVerdict) -> None:
         raise RpcError(Code.INVALID_PARAMS, wrong)
 
 
-def get_proposal(node: Node, params: p.GetProposal) -> dict[str, Any]:
+def get_proposal(node: Node, params: p.GetProposal) -> r.Checkpoint:
     row = find_epoch(node, params.epoch)
     if params.attempt is not None and params.attempt != row.attempt:
         raise RpcError(Code.WRONG_PROPOSAL, f"epoch {row.epoch} is at attempt {row.attempt}", {"attempt": row.attempt})
     return views.checkpoint(node, row)
 
 
-def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation) -> dict[str, Any]:
+def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation) -> r.Attested:
     """Keeps a verified BLS signature on the epoch in flight. The caller must be the authority of that index."""
     current = node.chain.position.current
     row = current.row if current else None
@@ -201,16 +200,29 @@ def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.
         tx.put(db.ATTESTATIONS, attestation_key(row, params.set_index), AttestationRow(signature=signature))
     node.last_seen_slots[caller] = node.slot
     signers = bitmap_of(attestations(node, tx, row))
-    return {
-        "signers": signers.bit_count(),
-        "stakeLamports": validators.stake_of(signers),
-        "quorum": validators.is_quorum(signers),
-    }
+    return r.Attested(
+        signers=signers.bit_count(),
+        stake_lamports=validators.stake_of(signers),
+        quorum=validators.is_quorum(signers),
+    )
 
 
 METHODS: dict[str, Method] = {
-    "getDuties": Read(p.GetDuties, get_duties),
-    "submitVerdict": Recorded(p.SubmitVerdict, _vote, submit_verdict, repeats=True),
-    "getProposal": Read(p.GetProposal, get_proposal),
-    "submitAttestation": Signed(p.SubmitAttestation, submit_attestation, lambda node: node.wake()),
+    "getDuties": Read(p.GetDuties, get_duties, r.Duties, (Code.NOT_A_VALIDATOR,)),
+    "submitVerdict": Recorded(
+        p.SubmitVerdict,
+        _vote,
+        submit_verdict,
+        r.TaskStatus,
+        (Code.UNKNOWN_TASK, Code.NOT_A_VALIDATOR, Code.ALREADY_DECIDED),
+        repeats=True,
+    ),
+    "getProposal": Read(p.GetProposal, get_proposal, r.Checkpoint, (Code.NOT_FOUND, Code.WRONG_PROPOSAL)),
+    "submitAttestation": Signed(
+        p.SubmitAttestation,
+        submit_attestation,
+        r.Attested,
+        (Code.WRONG_PROPOSAL, Code.NOT_A_VALIDATOR),
+        lambda node: node.wake(),
+    ),
 }

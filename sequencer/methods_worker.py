@@ -10,6 +10,7 @@ import msgspec
 from sequencer import assignment, crash, views
 from sequencer import database as db
 from sequencer import params as p
+from sequencer import results as r
 from sequencer.blobs import BlobRefused
 from sequencer.errors import RpcError
 from sequencer.lifecycle import Status, TaskEvent
@@ -44,7 +45,7 @@ def _registration(node: Node, worker: bytes, params: p.RegisterWorker) -> Record
 
 def register_worker(
     node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.RegisterWorker
-) -> dict[str, Any]:
+) -> r.Registered:
     """Adds to the stake; the environment named last is the one that counts."""
     need_room(node)
     pair = (records.encode(record), authorisation.encode())
@@ -60,10 +61,10 @@ def register_worker(
     key = authorisation.public_key
     row = tx.get(db.WORKERS, key) or WorkerRow(public_key=key, environment_json=b"")
     tx.put(db.WORKERS, key, msgspec.structs.replace(row, environment_json=msgspec.json.encode(params.environment)))
-    return {"publicKey": params.auth.public_key, "lockedStakeLamports": account.locked_stake}
+    return r.Registered(public_key=params.auth.public_key, locked_stake_lamports=account.locked_stake)
 
 
-def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask) -> dict[str, Any] | None:
+def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask) -> r.Granted | None:
     """The task that the worker holds already, else the first that it may have, else null."""
     registered = tx.get(db.WORKERS, worker)
     account = node.state.account(node_id(worker))
@@ -95,8 +96,8 @@ def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask)
         lease = Lease(lease_id=meta.next_lease_id, worker=worker, expiry_slot=node.slot + node.config.lease_slots)
         row = node.tasks.step(tx, row, TaskEvent.LEASE, lease=lease, worker=worker)
     assert row.lease is not None
-    granted = {"leaseId": row.lease.lease_id, "expirySlot": row.lease.expiry_slot}
-    return {"lease": granted, "task": views.task(node, row)}
+    lease_granted = r.Lease(lease_id=row.lease.lease_id, expiry_slot=row.lease.expiry_slot)
+    return r.Granted(lease=lease_granted, task=views.task(node, row))
 
 
 def _is_open(node: Node, task: TaskRow) -> bool:
@@ -116,17 +117,17 @@ def _held(node: Node, tx: db.Transaction, worker: bytes, task_id: str, lease_id:
     return row
 
 
-def renew_lease(node: Node, tx: db.Transaction, worker: bytes, params: p.RenewLease) -> dict[str, Any]:
+def renew_lease(node: Node, tx: db.Transaction, worker: bytes, params: p.RenewLease) -> r.Renewed:
     row = _held(node, tx, worker, params.task_id, params.lease_id)
     assert row.lease is not None
     expiry_slot = max(row.lease.expiry_slot, node.slot + node.config.lease_slots)
     node.tasks.step(tx, row, TaskEvent.RENEW, lease=msgspec.structs.replace(row.lease, expiry_slot=expiry_slot))
     if (progress := params.progress) is not None:
         tx.after(lambda: node.progress.__setitem__(worker, (params.lease_id, progress)))
-    return {"expirySlot": expiry_slot}
+    return r.Renewed(expiry_slot=expiry_slot)
 
 
-def commit_result(node: Node, tx: db.Transaction, worker: bytes, params: p.CommitResult) -> dict[str, Any]:
+def commit_result(node: Node, tx: db.Transaction, worker: bytes, params: p.CommitResult) -> r.TaskStatus:
     """The commitment stands as first given: a worker that saw others' results cannot change its mind."""
     row = _held(node, tx, worker, params.task_id, params.lease_id)
     commitment = bytes.fromhex(params.commitment)
@@ -134,7 +135,7 @@ def commit_result(node: Node, tx: db.Transaction, worker: bytes, params: p.Commi
         row = node.tasks.step(tx, row, TaskEvent.COMMIT, commitment=commitment)
     elif row.commitment != commitment:
         raise RpcError(Code.WRONG_COMMITMENT, "this lease has another commitment already; it cannot be changed")
-    return {"status": row.status.value}
+    return r.TaskStatus(status=row.status)
 
 
 def _result(node: Node, worker: bytes, params: p.RevealResult) -> Record:
@@ -144,7 +145,7 @@ def _result(node: Node, worker: bytes, params: p.RevealResult) -> Record:
 
 def reveal_result(
     node: Node, tx: db.Transaction, record: Record, authorisation: Authorisation, params: p.RevealResult
-) -> dict[str, Any]:
+) -> r.TaskStatus:
     payload = record.payload
     assert isinstance(payload, TaskResult)
     worker = authorisation.public_key
@@ -182,7 +183,7 @@ def reveal_result(
     )
     tx.put(db.RESULTS, row.task_id + commitment, result)
     row = node.tasks.step(tx, row, TaskEvent.REVEAL, lease=None)
-    return {"status": row.status.value}
+    return r.TaskStatus(status=row.status)
 
 
 def _check_result_hash(row: TaskRow, worker: bytes, params: p.RevealResult) -> None:
@@ -223,10 +224,25 @@ def need_blobs(node: Node, digests: list[bytes]) -> None:
         raise RpcError(Code.BLOB_MISSING, f"{len(missing)} blobs must be uploaded first", {"missing": missing})
 
 
+_LEASE = (Code.UNKNOWN_TASK, Code.LEASE_LOST)
+
 METHODS: dict[str, Method] = {
-    "registerWorker": Recorded(p.RegisterWorker, _registration, register_worker),
-    "pullTask": Signed(p.PullTask, pull_task),
-    "renewLease": Signed(p.RenewLease, renew_lease),
-    "commitResult": Signed(p.CommitResult, commit_result, lambda node: crash.point("committed")),
-    "revealResult": Recorded(p.RevealResult, _result, reveal_result, lambda node: crash.point("revealed")),
+    "registerWorker": Recorded(p.RegisterWorker, _registration, register_worker, r.Registered, (Code.STAKE_TOO_LOW,)),
+    "pullTask": Signed(p.PullTask, pull_task, r.Granted | None, (Code.UNKNOWN_ACCOUNT, Code.STAKE_TOO_LOW)),
+    "renewLease": Signed(p.RenewLease, renew_lease, r.Renewed, _LEASE),
+    "commitResult": Signed(
+        p.CommitResult,
+        commit_result,
+        r.TaskStatus,
+        (*_LEASE, Code.WRONG_COMMITMENT),
+        lambda node: crash.point("committed"),
+    ),
+    "revealResult": Recorded(
+        p.RevealResult,
+        _result,
+        reveal_result,
+        r.TaskStatus,
+        (*_LEASE, Code.WRONG_COMMITMENT, Code.BLOB_MISSING, Code.STAKE_TOO_LOW, Code.DEADLINE),
+        lambda node: crash.point("revealed"),
+    ),
 }

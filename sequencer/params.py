@@ -12,13 +12,23 @@ from sequencer.errors import RpcError
 from settlement.rpc_codes import Code
 from settlement.spec import MAX_INTERVALS
 
-U64 = Annotated[int, msgspec.Meta(ge=0)]  # the upper bound is checked when the JSON is parsed
+U64 = Annotated[
+    int,  # the upper bound is checked when the JSON is parsed: msgspec knows none so high
+    msgspec.Meta(ge=0, description="an integer from 0 to 2^64 - 1", extra_json_schema={"maximum": 2**64 - 1}),
+]
 U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 U16 = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]
-Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Hex96 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{192}\Z")]
-PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z")]
-SignatureText = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{64,88}\Z")]
+Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hex digits (32 bytes)")]
+Hex96 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{192}\Z", description="192 lower-case hex digits (96 bytes)")]
+PublicKey = Annotated[
+    str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z", description="a public key in base58 (32 bytes)")
+]
+SignatureText = Annotated[
+    str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{64,88}\Z", description="a signature in base58 (64 bytes)")
+]
+
+
+Spec = Annotated[dict[str, Any], msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/TaskSpec"})]
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -70,7 +80,7 @@ class Nothing(Params, frozen=True):
 
 
 class SubmitTask(RecordParams, frozen=True):
-    spec: dict[str, Any]
+    spec: Spec
     fee_lamports: U64
     deadline_slot: U64
     nonce: U64

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from solders.pubkey import Pubkey
 
 from sequencer import database as db
+from sequencer import results as r
 from sequencer.lifecycle import CheckpointStatus
 from sequencer.node import Node
-from sequencer.params import Progress
-from sequencer.rows import EpochRow, TaskRow, VerdictRow
+from sequencer.rows import EpochRow, Lease, TaskRow, VerdictRow
 from settlement.records import Kind, Mode, Reason, Verdict
 from settlement.validator_set import bitmap_to_bytes
 
@@ -31,72 +32,69 @@ def spec(node: Node, spec_hash: bytes) -> Any:
     return msgspec.json.decode(row.spec_json)
 
 
-def task(node: Node, row: TaskRow) -> dict[str, Any]:
+def task(node: Node, row: TaskRow) -> r.Task:
     """The task object."""
-    shown: dict[str, Any] = {
-        "taskId": row.task_id.hex(),
-        "client": base58(row.client),
-        "kind": name(Kind(row.kind)),
-        "mode": name(Mode(row.mode)),
-        "status": row.status.value,
-        "spec": spec(node, row.spec_hash),
-        "specHash": row.spec_hash.hex(),
-        "feeLamports": row.fee_lamports,
-        "deadlineSlot": row.deadline_slot,
-        "rejections": [{"worker": base58(r.worker), "reason": name(Reason(r.reason))} for r in row.rejections],
-    }
-    if row.worker is not None:
-        shown["worker"] = base58(row.worker)
-    if row.lease is not None:
-        shown["leaseExpirySlot"] = row.lease.expiry_slot
-        lease_id, said = node.progress.get(row.lease.worker, (None, None))
-        if said is not None and lease_id == row.lease.lease_id:
-            shown["progress"] = {"verified": False, **progress(said)}
-    optional = {"accuracy": row.accuracy, "epoch": row.epoch, "replayedShare": row.replayed_share}
-    return shown | {key: value for key, value in optional.items() if value is not None}
+    return r.Task(
+        task_id=row.task_id.hex(),
+        client=base58(row.client),
+        kind=name(Kind(row.kind)),
+        mode=name(Mode(row.mode)),
+        status=row.status,
+        spec=spec(node, row.spec_hash),
+        spec_hash=row.spec_hash.hex(),
+        fee_lamports=row.fee_lamports,
+        deadline_slot=row.deadline_slot,
+        rejections=[r.Refused(worker=base58(one.worker), reason=name(Reason(one.reason))) for one in row.rejections],
+        worker=UNSET if row.worker is None else base58(row.worker),
+        lease_expiry_slot=UNSET if row.lease is None else row.lease.expiry_slot,
+        progress=UNSET if row.lease is None else progress(node, row.lease),
+        accuracy=r.unless_none(row.accuracy),
+        epoch=r.unless_none(row.epoch),
+        replayed_share=r.unless_none(row.replayed_share),
+    )
 
 
-def progress(said: Progress) -> dict[str, Any]:
-    points = [{"step": point.step, "loss": point.loss, "accuracy": point.accuracy} for point in said.points]
-    return {
-        "steps": said.steps,
-        "points": [{key: value for key, value in point.items() if value is not None} for point in points],
-    }
+def progress(node: Node, lease: Lease) -> r.ProgressSaid | UnsetType:
+    """What was said under this lease."""
+    lease_id, said = node.progress.get(lease.worker, (None, None))
+    if said is None or lease_id != lease.lease_id:
+        return UNSET
+    points = [r.PointSaid(step=p.step, loss=p.loss, accuracy=r.unless_none(p.accuracy)) for p in said.points]
+    return r.ProgressSaid(verified=False, steps=said.steps, points=points)
 
 
-def verdict(row: VerdictRow) -> dict[str, Any]:
-    return {
-        "validator": base58(row.authority),
-        "verdict": name(Verdict(row.verdict)),
-        "reason": name(Reason(row.reason)),
-        "replayed": row.replayed,
-        "intervals": row.intervals,
-        "accuracyPpm": row.accuracy_ppm,
-    }
+def verdict(row: VerdictRow) -> r.VerdictGiven:
+    return r.VerdictGiven(
+        validator=base58(row.authority),
+        verdict=name(Verdict(row.verdict)),
+        reason=name(Reason(row.reason)),
+        replayed=row.replayed,
+        intervals=row.intervals,
+        accuracy_ppm=row.accuracy_ppm,
+    )
 
 
-def checkpoint(node: Node, row: EpochRow) -> dict[str, Any]:
+def checkpoint(node: Node, row: EpochRow) -> r.Checkpoint:
     """The checkpoint object of an epoch that was cut."""
     set_row = node.database.get(db.SETS, db.u64be(row.set_version))
     if set_row is None:
         raise RuntimeError(f"validator set {row.set_version} of epoch {row.epoch} is not there")
-    shown: dict[str, Any] = {
-        **row.message.to_json(),
-        "setVersion": row.set_version,
-        "hash": row.hash.hex(),
-        "status": row.status.value,
-        "bitmap": bitmap_to_bytes(row.bitmap).hex(),
-        "signers": row.bitmap.bit_count(),
-        "setSize": len(set_row.entries),
-        "records": row.records,
-        "dataSha256": row.data_sha256.hex(),
-    }
-    optional = {"signature": row.l1_signature, "slot": row.posted_slot, "computeUnits": row.compute_units}
-    if row.status in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED):
-        shown |= {key: value for key, value in optional.items() if value is not None}
-    return shown
+    on_l1 = row.status in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED)
+    return r.Checkpoint(
+        **msgspec.structs.asdict(message(row)),
+        set_version=row.set_version,
+        status=row.status,
+        bitmap=bitmap_to_bytes(row.bitmap).hex(),
+        signers=row.bitmap.bit_count(),
+        set_size=len(set_row.entries),
+        records=row.records,
+        data_sha256=row.data_sha256.hex(),
+        signature=r.unless_none(row.l1_signature if on_l1 else None),
+        slot=r.unless_none(row.posted_slot if on_l1 else None),
+        compute_units=r.unless_none(row.compute_units if on_l1 else None),
+    )
 
 
-def message(row: EpochRow) -> dict[str, Any]:
+def message(row: EpochRow) -> r.Message:
     """The message's fields and its hash, as a receipt carries them."""
-    return {**row.message.to_json(), "hash": row.hash.hex()}
+    return msgspec.convert({**row.message.to_json(), "hash": row.hash.hex()}, r.Message)

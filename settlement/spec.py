@@ -11,7 +11,6 @@ docs/protocol.md, section 9. A spec is a JSON object with snake_case keys; every
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 import rfc8785
 
+from settlement.explain import explain
 from settlement.tags import fixed, u32le
 
 MAX_SEED = 2**53 - 1
@@ -40,13 +40,13 @@ class SpecError(ValueError):
 
 class UnsupportedKind(SpecError):
     def __init__(self, kind: str) -> None:
-        super().__init__("kind", f'kind "{kind}" is not supported, only "training"')
+        super().__init__("kind", f'kind "{kind[:64]}" is not supported, only "training"')
         self.kind = kind
 
 
 class UnsupportedMode(SpecError):
     def __init__(self, mode: str) -> None:
-        super().__init__("mode", f'mode "{mode}" is not supported, only "replay"')
+        super().__init__("mode", f'mode "{mode[:64]}" is not supported, only "replay"')
         self.mode = mode
 
 
@@ -85,7 +85,7 @@ class MaxEpochs(_Strict, frozen=True):
 class DatasetInfo(_Strict, frozen=True):
     """The dataset blob (safetensors with x_train, y_train, x_test, y_test) by its sha256, and its rows, train and test together."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hex digits")]
     batch_size: Annotated[int, msgspec.Meta(ge=1)]
     size: Annotated[int, msgspec.Meta(ge=1, le=2**26)]
 
@@ -109,21 +109,6 @@ class TaskSpec(_Strict, frozen=True):
     seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)]
 
 
-_EXPECTED = {
-    "version": "1",
-    "kind": '"training"',
-    "mode": '"replay"',
-    "model_type": '"mlp"',
-    "metrics": '["accuracy", "loss"]',
-    "metrics[0]": '"accuracy"',
-    "metrics[1]": '"loss"',
-    "optimizer.type": '"adam" or "sgd"',
-    "stopping_criterion.type": '"max_epochs"',
-    "dataset_info.sha256": "64 lower-case hex digits",
-}
-_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
-
-
 def parse(spec: object) -> TaskSpec:
     """The checked spec in decoded JSON. UnsupportedKind, UnsupportedMode, or SpecError naming the key and what would be right."""
     if not isinstance(spec, Mapping):
@@ -136,10 +121,8 @@ def parse(spec: object) -> TaskSpec:
     try:
         parsed = msgspec.convert(spec, TaskSpec)
     except msgspec.ValidationError as error:
-        message = str(error)
-        where = _PATH.search(message)
-        key, problem = where[1] if where else "", _PATH.sub("", message)
-        raise SpecError(key, f"{problem}; must be {_EXPECTED[key]}" if key in _EXPECTED else problem) from None
+        flaw = explain(error, TaskSpec, spec)
+        raise SpecError(flaw.path, flaw.problem) from None
     _check_across(parsed)
     return parsed
 

@@ -124,7 +124,7 @@ REFUSED = {
     "unknown key": (
         b'{"jsonrpc":"2.0","id":1,"method":"getHealth","params":{"x":1}}',
         Code.INVALID_PARAMS,
-        "unknown field `x`",
+        'params has no key "x"; it takes none',
     ),
     "missing key": (b'{"jsonrpc":"2.0","id":1,"method":"getTask"}', Code.INVALID_PARAMS, "taskId"),
     "short hex": (

@@ -61,7 +61,7 @@ def test_every_key_is_needed_and_named_when_it_is_missing(path: str) -> None:
     del holder[last]
     with pytest.raises(SpecError, match=last) as refused:
         specs.parse(spec)
-    assert refused.value.key == ".".join(parents)
+    assert refused.value.key == ".".join([*parents, last])
 
 
 @pytest.mark.parametrize("path", ["extra", "architecture.extra", "optimizer.momentum", "dataset_info.extra"])
