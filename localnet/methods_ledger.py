@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from localnet.bank import SLOTS_PER_EPOCH
 from localnet.blockhash_queue import MAX_AGE_BLOCKS
 from localnet.commitment import Commitment
 from localnet.encode import transaction_json
@@ -38,7 +37,7 @@ def require_confirmed(commitment: Commitment | None) -> Commitment:
 
 
 def slots_per_epoch(node: Node) -> int:
-    return SLOTS_PER_EPOCH
+    return node.bank.slots_per_epoch
 
 
 @methods.method("getHealth")

@@ -15,6 +15,7 @@ from localnet.archive import Archive
 from localnet.bank import Bank
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.config import MINT_LAMPORTS, GenesisProgram, LocalnetConfig
+from localnet.genesis import genesis_accounts
 from localnet.history import MEMORY_SLOTS
 from localnet.ledger import Ledger, LedgerError, open_ledger
 from localnet.ledger_writer import LedgerWriter
@@ -84,7 +85,8 @@ def open_node(config: LocalnetConfig, unix_time: float) -> Iterator[Node]:
 
 def put_genesis(svm: LiteSVM, config: LocalnetConfig, ledger: Ledger) -> dict[Pubkey, Account]:
     """Writes what genesis adds to LiteSVM's own accounts, and returns it. Raises StartError, ProgramLoadError."""
-    accounts = {ledger.faucet.pubkey(): _system_account(config.faucet_lamports)}
+    accounts = genesis_accounts(ledger.identity.pubkey(), svm.minimum_balance_for_rent_exemption)
+    accounts[ledger.faucet.pubkey()] = _system_account(config.faucet_lamports)
     if config.mint is not None:
         accounts[config.mint] = _system_account(MINT_LAMPORTS)
     accounts.update(config.accounts)

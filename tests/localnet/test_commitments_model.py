@@ -1,0 +1,181 @@
+"""What a client reads at each commitment, against a model that keeps whole copies of the state at the end of every slot.
+
+`POUW_LONG=1` runs it for about an hour.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from solders.account import Account
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.system_program import (
+    AllocateParams,
+    AssignParams,
+    CreateAccountParams,
+    TransferParams,
+    allocate,
+    assign,
+    create_account,
+    transfer,
+)
+from solders.transaction import VersionedTransaction
+
+from localnet.bank import Bank
+from localnet.node import Node
+from localnet.rpc import METHODS
+
+LAGS = {"processed": 0, "confirmed": 1, "finalized": 5}
+OWNERS = [Pubkey.default(), Keypair().pubkey(), Keypair().pubkey()]
+KEYS = [Keypair.from_seed(bytes([n]) * 32) for n in range(1, 6)]
+FAUCET = Keypair.from_seed(bytes([99]) * 32)
+SOL = 1_000_000_000
+State = dict[Pubkey, Account]
+LONG = os.environ.get("POUW_LONG") == "1"
+
+keys = st.sampled_from(KEYS)
+amounts = st.sampled_from([1, 5_000, SOL // 10, SOL, 3 * SOL])
+
+
+class Commitments(RuleBasedStateMachine):
+    @initialize(lag=st.sampled_from([1, 5]))
+    def start(self, lag: int) -> None:
+        svm = LiteSVM()
+        svm.set_account(FAUCET.pubkey(), Account(10**15, b"", Pubkey.default()))
+        self.bank = Bank(svm, blockhash_seed=bytes(32), unix_time=1_800_000_000, finalized_lag_slots=lag)
+        self.node = Node(self.bank, self.bank.latest_blockhash(0), Pubkey.default(), FAUCET)
+        self.lags = LAGS | {"finalized": lag}
+        self.ends: dict[int, State] = {0: self.copy()}
+        self.landed: list[tuple[str, int, bool]] = []
+        self.count = 0
+
+    def copy(self) -> State:
+        addresses = [FAUCET.pubkey(), *(key.pubkey() for key in KEYS)]
+        found = {address: self.bank.svm.get_account(address) for address in addresses}
+        return {address: account for address, account in found.items() if account is not None}
+
+    def send(self, payer: Keypair, *instructions: Instruction, also: tuple[Keypair, ...] = ()) -> None:
+        message = Message.new_with_blockhash(
+            list(instructions), payer.pubkey(), self.bank.latest_blockhash(self.bank.slot)
+        )
+        transaction = VersionedTransaction(message, list(dict.fromkeys([payer, *also])))
+        outcome = self.bank.process(transaction)
+        if outcome.executed:
+            self.landed.append((str(transaction.signatures[0]), self.bank.slot, outcome.error is None))
+
+    def unique(self) -> Instruction:
+        """Makes two equal wishes two transactions."""
+        self.count += 1
+        return transfer(
+            TransferParams(from_pubkey=FAUCET.pubkey(), to_pubkey=FAUCET.pubkey(), lamports=10_000 + self.count)
+        )
+
+    @rule(to=keys, lamports=amounts)
+    def fund(self, to: Keypair, lamports: int) -> None:
+        move = TransferParams(from_pubkey=FAUCET.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
+        self.send(FAUCET, transfer(move), self.unique())
+
+    @rule(sender=keys, to=keys, lamports=amounts)
+    def pay(self, sender: Keypair, to: Keypair, lamports: int) -> None:
+        """May fail, and then costs a fee all the same."""
+        move = TransferParams(from_pubkey=sender.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
+        self.send(sender, transfer(move), self.unique(), also=(FAUCET,))
+
+    @rule(one=keys)
+    def drain(self, one: Keypair) -> None:
+        """Leaves nothing: the account is gone."""
+        account = self.bank.svm.get_account(one.pubkey())
+        if account is not None and account.owner == Pubkey.default() and not account.data:
+            move = TransferParams(from_pubkey=one.pubkey(), to_pubkey=FAUCET.pubkey(), lamports=account.lamports)
+            self.send(FAUCET, transfer(move), self.unique(), also=(one,))
+
+    @rule(one=keys, owner=st.sampled_from(OWNERS), space=st.sampled_from([0, 16, 3_000]))
+    def create(self, one: Keypair, owner: Pubkey, space: int) -> None:
+        wanted = CreateAccountParams(
+            from_pubkey=FAUCET.pubkey(), to_pubkey=one.pubkey(), lamports=SOL // 10, space=space, owner=owner
+        )
+        self.send(FAUCET, create_account(wanted), self.unique(), also=(one,))
+
+    @rule(one=keys, owner=st.sampled_from(OWNERS), space=st.sampled_from([8, 16]))
+    def hand_over(self, one: Keypair, owner: Pubkey, space: int) -> None:
+        grow = allocate(AllocateParams(pubkey=one.pubkey(), space=space))
+        give = assign(AssignParams(pubkey=one.pubkey(), owner=owner))
+        self.send(FAUCET, grow, give, self.unique(), also=(one,))
+
+    @rule(slots=st.integers(1, 7))
+    def pass_slots(self, slots: int) -> None:
+        for _ in range(slots):
+            self.ends[self.bank.slot] = self.copy()
+            self.bank.advance(1_800_000_000 + self.bank.slot)
+
+    def call(self, name: str, *params: Any) -> Any:
+        return METHODS.call(self.node, name, list(params))
+
+    @precondition(lambda self: hasattr(self, "bank"))
+    @invariant()
+    def every_commitment_reads_the_copy(self) -> None:
+        states = self.ends | {self.bank.slot: self.copy()}
+        for level, lag in self.lags.items():
+            slot = max(0, self.bank.slot - lag)
+            config = {"commitment": level, "encoding": "base64"}
+            state = states[slot]
+            for key in KEYS:
+                wanted = state.get(key.pubkey())
+                found = self.call("getAccountInfo", str(key.pubkey()), config)
+                assert found["context"]["slot"] == slot
+                assert plain(found["value"]) == plain_of(wanted)
+                balance = self.call("getBalance", str(key.pubkey()), {"commitment": level})["value"]
+                assert balance == (wanted.lamports if wanted else 0)
+            for owner in OWNERS[1:]:
+                found = self.call("getProgramAccounts", str(owner), config)
+                assert {f["pubkey"]: plain(f["account"]) for f in found} == {
+                    str(address): plain_of(account) for address, account in state.items() if account.owner == owner
+                }
+
+    @precondition(lambda self: hasattr(self, "bank"))
+    @invariant()
+    def every_signature_has_its_level(self) -> None:
+        if not self.landed:
+            return
+        recent = self.landed[-256:]
+        statuses = self.call("getSignatureStatuses", [signature for signature, _, _ in recent])["value"]
+        for (signature, slot, succeeded), status in zip(recent, statuses, strict=True):
+            reached = [level for level, lag in self.lags.items() if slot <= max(0, self.bank.slot - lag)]
+            assert status["confirmationStatus"] == reached[-1] and status["slot"] == slot
+            assert (status["err"] is None) == succeeded
+            for level in ("confirmed", "finalized"):
+                config = {"commitment": level, "maxSupportedTransactionVersion": 0}
+                found = self.call("getTransaction", signature, config) if signature == recent[-1][0] else None
+                assert found is None or level in reached
+
+    @precondition(lambda self: hasattr(self, "bank"))
+    @invariant()
+    def old_versions_are_bounded(self) -> None:
+        kept = len(set(self.bank._undo._by_slot))
+        assert kept <= self.lags["finalized"] + 1
+
+
+def plain(account: dict[str, Any] | None) -> tuple[int, str, bytes] | None:
+    return account and (account["lamports"], account["owner"], base64.b64decode(account["data"][0]))
+
+
+def plain_of(account: Account | None) -> tuple[int, str, bytes] | None:
+    return account and (account.lamports, str(account.owner), bytes(account.data))
+
+
+TestCommitments = Commitments.TestCase
+TestCommitments.settings = settings(
+    max_examples=20_000 if LONG else 12,
+    stateful_step_count=200 if LONG else 40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
