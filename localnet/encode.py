@@ -1,4 +1,4 @@
-"""Accounts and transactions in agave's JSON shapes (solana-account-decoder, solana-transaction-status)."""
+"""Transactions in agave's JSON shapes (solana-transaction-status)."""
 
 from __future__ import annotations
 
@@ -6,60 +6,23 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from solders.account import Account
 from solders.instruction import CompiledInstruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
 from localnet.base58 import b58encode
-from localnet.errors import INVALID_REQUEST, RpcError, unsupported_transaction_version
+from localnet.errors import unsupported_transaction_version
 from localnet.history import InnerInstruction, LandedTransaction, TokenBalance
-from localnet.programs import RENT_EXEMPT_EPOCH
 from localnet.transaction_keys import is_static_key_writable
 
-MAX_BASE58_BYTES = 128
 _SHORT_META = frozenset(
     ("err", "fee", "postBalances", "postTokenBalances", "preBalances", "preTokenBalances", "rewards", "status")
 )
 TOP_LEVEL_STACK_HEIGHT = 1
-_MADE_BY_GENESIS = frozenset(
-    Pubkey.from_string(text)
-    for text in ("NativeLoader1111111111111111111111111111111", "Sysvar1111111111111111111111111111111111111")
-)
 _MEMO_PROGRAMS = frozenset(
     Pubkey.from_string(text)
     for text in ("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr", "Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo")
 )
-
-
-def account_json(account: Account, encoding: str, data_slice: tuple[int, int] | None) -> dict[str, Any]:
-    """`encoding` is binary (base58 without a label), base58, base64 or jsonParsed, which gives base64 here as agave
-    does for owners that it cannot parse. `data_slice` is (offset, length). Raises RpcError for base58 that is too long.
-    """
-    data = bytes(account.data)
-    space = len(data)
-    if data_slice is not None:
-        offset, length = data_slice
-        data = data[offset : offset + length]
-    encoded: Any
-    if encoding in ("binary", "base58"):
-        if len(data) > MAX_BASE58_BYTES:
-            raise RpcError(
-                INVALID_REQUEST,
-                f"Encoded binary (base 58) data should be less than {MAX_BASE58_BYTES} bytes, please use Base64 encoding.",
-            )
-        encoded = b58encode(data) if encoding == "binary" else [b58encode(data), "base58"]
-    else:
-        encoded = [base64.b64encode(data).decode(), "base64"]
-    return {
-        "data": encoded,
-        "executable": account.executable,
-        "lamports": account.lamports,
-        "owner": str(account.owner),
-        # LiteSVM leaves 0 everywhere; on a cluster only what genesis makes by itself has that.
-        "rentEpoch": 0 if account.owner in _MADE_BY_GENESIS else RENT_EXEMPT_EPOCH,
-        "space": space,
-    }
 
 
 def transaction_json(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from solders.account import Account
@@ -20,7 +21,6 @@ from localnet.bank import Outcome, not_executed
 from localnet.base58 import b58decode
 from localnet.commitment import Commitment
 from localnet.encode import (
-    account_json,
     inner_instructions_json,
     loaded_addresses_json,
     memo,
@@ -31,6 +31,7 @@ from localnet.encode import (
 )
 from localnet.errors import RpcError, filter_transaction_not_found, internal_error, invalid_params, preflight_failure
 from localnet.history import LandedTransaction
+from localnet.methods_accounts import account_encoder
 from localnet.methods_ledger import blockhash_json, require_confirmed, slot_of
 from localnet.node import Node, with_context
 from localnet.params import U64
@@ -299,8 +300,11 @@ def _requested_accounts(
         raise invalid_params(f"Too many accounts provided; max {account_count}")
     if outcome.post_accounts is None:
         return [None] * len(addresses)
-    accounts = [outcome.post_accounts.get(key) or node.bank.account(key, slot) for key in addresses]
-    return [None if account is None else account_json(account, "base64", None) for account in accounts]
+    after = outcome.post_accounts
+    encoder = account_encoder(node, slot, config.accounts.encoding or "base64")
+    encoder = replace(encoder, account_at=lambda key: after.get(key) or node.bank.account(key, slot))
+    accounts = [(key, encoder.account_at(key)) for key in addresses]
+    return [None if account is None else encoder.json(key, account) for key, account in accounts]
 
 
 def _simulation_json(

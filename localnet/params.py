@@ -14,6 +14,7 @@ from solders.signature import Signature
 from localnet.base58 import b58decode
 from localnet.commitment import Commitment
 from localnet.errors import RpcError, invalid_params
+from localnet.token_state import is_token_account
 
 # msgspec's bounds end at 2^63 - 1; no slot, length or amount here is beyond it.
 U64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -62,9 +63,16 @@ class Filter(msgspec.Struct, rename="camel"):
 
 
 class ProgramAccountsConfig(AccountConfig, rename="camel"):
-    filters: list[Filter] | None = None
+    filters: list[Filter | Literal["tokenAccountState"]] | None = None
     with_context: bool | None = None
     sort_results: bool | None = None
+
+
+class TokenAccountsFilter(msgspec.Struct, rename="camel"):
+    """Exactly one of the two."""
+
+    mint: str | None = None
+    program_id: str | None = None
 
 
 class SendConfig(msgspec.Struct, rename="camel"):
@@ -188,22 +196,29 @@ def blockhash(text: str, prefix: str = "Invalid param: ") -> Hash:
 class AccountFilters:
     """getProgramAccounts' filters, checked and decoded once. Raises RpcError -32602."""
 
-    def __init__(self, filters: list[Filter] | None) -> None:
+    def __init__(self, filters: list[Filter | Literal["tokenAccountState"]] | None) -> None:
         if len(filters or ()) > MAX_FILTERS:
             raise invalid_params(f"Too many filters provided; max {MAX_FILTERS}")
-        self._sizes: list[int] = []
-        self._patterns: list[tuple[int, bytes]] = []
+        self.sizes: list[int] = []
+        self.patterns: list[tuple[int, bytes]] = []
+        self.only_token_accounts = False
         for entry in filters or ():
-            if entry.data_size is not None:
-                self._sizes.append(entry.data_size)
+            if isinstance(entry, str):
+                self.only_token_accounts = True
+            elif entry.data_size is not None:
+                self.sizes.append(entry.data_size)
             elif entry.memcmp is not None:
-                self._patterns.append((entry.memcmp.offset, _memcmp_bytes(entry.memcmp)))
+                self.patterns.append((entry.memcmp.offset, _memcmp_bytes(entry.memcmp)))
             else:
-                raise invalid_params('Invalid params: a filter is {"dataSize": n} or {"memcmp": {offset, bytes}}.')
+                raise invalid_params(
+                    'Invalid params: a filter is {"dataSize": n}, {"memcmp": {offset, bytes}} or "tokenAccountState".'
+                )
 
     def allow(self, data: bytes) -> bool:
-        return all(len(data) == size for size in self._sizes) and all(
-            data[offset : offset + len(pattern)] == pattern for offset, pattern in self._patterns
+        return (
+            all(len(data) == size for size in self.sizes)
+            and all(data[offset : offset + len(pattern)] == pattern for offset, pattern in self.patterns)
+            and (not self.only_token_accounts or is_token_account(data))
         )
 
 

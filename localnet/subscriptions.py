@@ -17,10 +17,9 @@ from solders.pubkey import Pubkey
 
 from localnet import params
 from localnet.commitment import Commitment
-from localnet.encode import account_json
 from localnet.errors import RpcError, internal_error, invalid_params
 from localnet.history import LandedTransaction
-from localnet.methods_accounts import checked_encoding
+from localnet.methods_accounts import account_encoder
 from localnet.methods_ledger import get_version
 from localnet.node import Node
 from localnet.registry import Methods
@@ -174,13 +173,14 @@ def signature_subscribe(
 def account_subscribe(connection: Connection, address: str, config: params.AccountConfig | None = None) -> int:
     config = config or params.AccountConfig()
     key = _param(address, "pubkey", params.pubkey)
-    encoding = checked_encoding(config, "binary")
-    bank = connection.hub.node.bank
+    encoding = config.encoding or "binary"
+    node = connection.hub.node
+    bank = node.bank
 
     def tell(subscription: Subscription, slot: int, transactions: list[LandedTransaction]) -> None:
         if any(key in landed.changed for landed in transactions):
             account = bank.account(key, slot) or Account(0, b"", Pubkey.default())
-            value = account_json(account, encoding, config.slice)
+            value = account_encoder(node, slot, encoding, config.slice).json(key, account)
             connection.notify(subscription, {"context": {"slot": slot}, "value": value})
 
     return connection.add(Subscription(connection.hub.next_id(), "accountNotification", _level(config), tell))
@@ -191,14 +191,16 @@ def program_subscribe(connection: Connection, program: str, config: params.Progr
     config = config or params.ProgramAccountsConfig()
     program_id = _param(program, "pubkey", params.pubkey)
     filters = params.AccountFilters(config.filters)
-    encoding = checked_encoding(config, "binary")
-    bank = connection.hub.node.bank
+    encoding = config.encoding or "binary"
+    node = connection.hub.node
+    bank = node.bank
 
     def tell(subscription: Subscription, slot: int, transactions: list[LandedTransaction]) -> None:
         for key in dict.fromkeys(key for landed in transactions for key in landed.changed):
             account = bank.account(key, slot)
             if account is not None and account.owner == program_id and filters.allow(bytes(account.data)):
-                value = {"account": account_json(account, encoding, config.slice), "pubkey": str(key)}
+                encoded = account_encoder(node, slot, encoding, config.slice).json(key, account)
+                value = {"account": encoded, "pubkey": str(key)}
                 connection.notify(subscription, {"context": {"slot": slot}, "value": value})
 
     return connection.add(Subscription(connection.hub.next_id(), "programNotification", _level(config), tell))
