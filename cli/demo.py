@@ -15,26 +15,20 @@ from typing import Any
 
 import trio
 from rich.console import Console
-from rich.live import Live
 from solders.pubkey import Pubkey
 
+from cli.demo_display import Display, display
 from cli.demo_network import WORKER_STAKE_LAMPORTS, L1Kind, Network, NetworkError, liar_module
-from cli.demo_report import (
-    CheckpointRow,
-    RejectedRow,
-    Report,
-    RewardRow,
-    TaskRow,
-    judge,
-    live_view,
-    print_summary,
-)
+from cli.demo_readback import read_back
+from cli.demo_report import Report, RewardRow, judge
+from cli.demo_state import Spectator
+from cli.demo_summary import print_summary
 from settlement import messages, money, spec
 from settlement.client import L1Client
+from settlement.keys import write_keypair
 from settlement.records import Kind, Mode, Op, Record, TaskSubmission
 from settlement.sequencer_client import SequencerClient
 from settlement.signing import node_id
-from settlement.validator_set import bytes_to_bitmap
 
 VALIDATORS = 3
 HONEST_WORKERS = 2
@@ -51,6 +45,7 @@ class DemoOptions:
     authority: Path | None = None
     tasks: int = 6
     keep: Path | None = None
+    stay: bool = False
     as_json: bool = False
 
 
@@ -90,75 +85,157 @@ async def submit(client: SequencerClient, task: dict[str, Any], fee_lamports: in
     return str((await client.call_record("submitTask", params, record))["taskId"])
 
 
-async def run(options: DemoOptions) -> None:
-    """Raises DemoFailed, NetworkError or ChildFailed; leaves no process and, unless `keep` is given, no folder."""
-    started = time.monotonic()
+async def run(options: DemoOptions, staying: trio.Event | None = None) -> None:
+    """Raises DemoFailed, NotOnL1, NetworkError or ChildFailed; leaves no process and, unless `keep` is given, no folder.
+
+    With `stay` it goes on after the summary until it is cancelled; `staying` is set then.
+    """
     console = Console(stderr=options.as_json, highlight=False)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pouw-demo-"))
-    network = Network(folder, options.l1, options.url, options.authority)
     try:
-        with trio.fail_after(LIMIT_SECONDS):
+        network = Network(folder, options.l1, options.url, options.authority)
+        try:
             async with trio.open_nursery() as nursery:
-                demo = _Demo(network, options, console)
-                report, wrong = await demo.run(nursery, started)
+                demo = _Demo(network, options, display(console, options.url or f"L1 {options.l1}"))
+                with trio.move_on_after(LIMIT_SECONDS) as limit:
+                    await demo.run(nursery)
+                if limit.cancelled_caught:
+                    raise DemoFailed(
+                        f"not done within {LIMIT_SECONDS:.0f} s: is the machine very busy? With --keep DIR the logs of all processes "
+                        "stay in DIR/logs"
+                    )
+                if options.stay and not demo.wrong:
+                    demo.tell(console)
+                    console.print("The network stays up until you press Ctrl-C.", style="bold")
+                    if staying is not None:
+                        staying.set()
+                    await trio.sleep_forever()
                 nursery.cancel_scope.cancel()
-    except trio.TooSlowError:
-        raise DemoFailed(f"not done within {LIMIT_SECONDS:.0f} s") from None
+        finally:
+            await network.end()
     finally:
-        await network.end()
         if options.keep is None:
             shutil.rmtree(folder)
-    if options.as_json:
-        print(json.dumps(report.to_json(), separators=(",", ":")), flush=True)
-    print_summary(console, report, wrong, demo.names)
-    if wrong:
-        raise DemoFailed("; ".join(wrong))
+    demo.tell(console)
+    if demo.wrong:
+        raise DemoFailed("; ".join(demo.wrong))
 
 
 class _Demo:
-    def __init__(self, network: Network, options: DemoOptions, console: Console) -> None:
-        self._network, self._options, self._console = network, options, console
+    """`report` and `wrong` are there once `run` has returned."""
+
+    def __init__(self, network: Network, options: DemoOptions, display: Display) -> None:
+        self._network, self._options, self._display = network, options, display
         self._fees: dict[str, int] = {}
         self._liar = ""
+        self._started = time.monotonic()
+        self.report = Report(program_id=str(network.program_id), l1=options.url or options.l1)
+        self.wrong: list[str] = []
 
     @property
     def names(self) -> dict[str, str]:
-        return {**self._network.names, self._liar: "the lying worker"}
+        return self._network.names
 
-    def _say(self, text: str) -> None:
-        self._console.print(text)
+    async def run(self, nursery: trio.Nursery) -> None:
+        try:
+            await self._run(nursery)
+        finally:
+            self._display.end()
 
-    async def run(self, nursery: trio.Nursery, started: float) -> tuple[Report, list[str]]:
-        network, options = self._network, self._options
-        self._say(f"starting L1 ({options.url or options.l1})")
+    async def _run(self, nursery: trio.Nursery) -> None:
+        network, options, say = self._network, self._options, self._display.say
+        say(f"starting L1 ({options.url or options.l1})")
         await network.start_l1()
         nursery.start_soon(network.supervisor.watch)
-        self._say(f"L1 at {network.url}; starting validators and workers")
+        self._display.phase(1)
+        say(f"L1 at {network.url}")
+        say(f"starting {VALIDATORS} validators and {HONEST_WORKERS + 1} workers, one of whom lies")
         await network.prepare_sequencer()
         validators = [network.prepare_validator(index) for index in range(VALIDATORS)]
         workers = [network.prepare_worker(index) for index in range(HONEST_WORKERS)]
         workers.append(network.prepare_worker(HONEST_WORKERS, liar_module()))
         self._liar = str(network.nodes[workers[-1]].keypair.pubkey())
+        self._display.names = self.names
         for name in validators + workers:
             network.start(name)  # they load torch while L1 is set up
-        self._say(f"initialising the settlement program, registering {VALIDATORS} validators")
+        say(f"initialising the program on L1, registering {VALIDATORS} validators there")
         await network.set_up(VALIDATORS)
         await network.start_sequencer()
+        say(f"sequencer at {network.sequencer_url}")
+        say("depositing the client's fees and the workers' stakes on L1")
         stakes = {network.nodes[name].keypair.pubkey(): WORKER_STAKE_LAMPORTS for name in workers}
         await network.deposit({network.client_keypair.pubkey(): options.tasks * FEE_LAMPORTS, **stakes})
         async with network.sequencer(network.client_keypair) as client, network.l1() as l1:
-            async with self._live(client):
+            spectator = Spectator(client, str(network.client_keypair.pubkey()))
+            async with self._shown(spectator):
+                say("the workers register with their stake; then the client submits its tasks")
                 await self._workers_ready(client, len(workers))
+                self._display.phase(2)
                 await self._submit_all(client)
                 await self._until(client, self._all_settled)
-            self._say("all tasks are settled on L2; waiting for L1 to finalize, then claiming")
-            async with self._live(client):
+                self._display.phase(3)
+                say("every task is accepted on L2; waiting for L1 to finalize the last epoch")
                 last = await self._until_finalized(client, l1)
-            rewards = await self._claim(client, l1, workers)
-            report, parents = await self._read_back(client, l1, last)
-        report.rewards = rewards
-        report.seconds = round(time.monotonic() - started, 1)
-        return report, judge(report, fees_lamports=self._fees, liar=self._liar, parents=parents)
+                self._display.phase(4)
+                say("the workers claim their pay on L1")
+                rewards = await self._claim(client, l1, workers)
+                spectator.claimed |= {reward.account for reward in rewards}
+                self._display.see(await spectator.look())
+            await self._read_back(client, l1, last, rewards)
+        if options.keep is not None or options.stay:
+            self._keep()
+
+    async def _read_back(self, client: SequencerClient, l1: L1Client, last: int, rewards: list[RewardRow]) -> None:
+        keys = [node.keypair.pubkey() for node in self._network.nodes.values()]
+        by_node = {node_id(bytes(key)): str(key) for key in keys}
+        parents = await read_back(self.report, client, l1, await self._tasks(client), last, by_node)
+        self.report.rewards = rewards
+        self.report.seconds = round(time.monotonic() - self._started, 1)
+        self.wrong = judge(self.report, fees_lamports=self._fees, liar=self._liar, parents=parents)
+
+    def tell(self, console: Console) -> None:
+        """The JSON line, if asked for, and the summary."""
+        if self._options.as_json:
+            print(json.dumps(self.report.to_json(), separators=(",", ":")), flush=True)
+        print_summary(
+            console,
+            self.report,
+            self.wrong,
+            {**self.names, self._liar: "the lying worker"},
+            fees_lamports=sum(self._fees.values()),
+            next_steps=self._next_steps(),
+            files=self._files(),
+        )
+
+    # -- what is left for people
+
+    def _keep(self) -> None:
+        """The client's key, to go on with; the other keys and all configurations are in the folder already."""
+        write_keypair(self._network.folder / "keys" / "client.json", self._network.client_keypair)
+
+    def _files(self) -> str:
+        folder = self._options.keep or (self._network.folder if self._options.stay else None)
+        if folder is None:
+            return "Keys, ledger and logs were in a temporary folder, which is gone; --keep DIR keeps them."
+        return f"Keys, L1's ledger, every process's data, configuration and log (logs/*.log) are in {folder}."
+
+    def _next_steps(self) -> list[tuple[str, str]]:
+        if not self._options.stay:
+            return [
+                ("./run pouw demo --stay", "the same, and the network stays up to look around in"),
+                ("./run pouw localnet", "an L1 of your own; it says how to go on"),
+                ("./run pouw --help", "all commands; README.md, Run it yourself, goes through them"),
+            ]
+        sequencer = f"--sequencer {self._network.sequencer_url}"
+        task = self.report.tasks[0].id
+        return [
+            (f"./run pouw status --url {self._network.url} {sequencer}", "the whole network on one screen"),
+            (f"./run pouw task watch {task} --final {sequencer}", "how the first task was trained and checked"),
+            (
+                f"./run pouw receipt get {task} {sequencer} | ./run pouw receipt verify - --url {self._network.url}",
+                "the proof of its payment, checked against L1 alone",
+            ),
+        ]
 
     # -- L2
 
@@ -198,53 +275,18 @@ class _Demo:
         )
 
     @asynccontextmanager
-    async def _live(self, client: SequencerClient) -> AsyncIterator[None]:
-        """A table that is drawn anew on a terminal; elsewhere a line for each change."""
-        async with trio.open_nursery() as nursery:
-            if self._console.is_terminal:
-                nursery.start_soon(self._draw, client)
-            else:
-                nursery.start_soon(self._print_changes, client)
-            yield
-            nursery.cancel_scope.cancel()
+    async def _shown(self, spectator: Spectator) -> AsyncIterator[None]:
+        """What happens meanwhile is looked at twice a second."""
 
-    async def _snapshot(
-        self, client: SequencerClient
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-        info = await client.call("getEpochInfo")
-        checkpoints = [
-            await client.call("getCheckpoint", {"epoch": epoch})
-            for epoch in range(max(1, info["postedEpoch"] - 6), info["postedEpoch"] + 1)
-        ]
-        return info, await self._tasks(client), checkpoints
-
-    async def _draw(self, client: SequencerClient) -> None:
-        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+        async def follow() -> None:
             while True:
-                info, tasks, checkpoints = await self._snapshot(client)
-                headline = (
-                    f"L1 {self._network.url} slot {info['slot']}   sequencer {self._network.sequencer_url}   "
-                    f"epoch {info['epoch']} open ({info['records']} records), {info['postedEpoch']} posted, {info['finalizedEpoch']} finalized"
-                )
-                live.update(live_view(headline, tasks, checkpoints, self.names))
+                self._display.see(await spectator.look())
                 await trio.sleep(0.5)
 
-    async def _print_changes(self, client: SequencerClient) -> None:
-        seen: dict[str, str] = {}
-        while True:
-            _, tasks, checkpoints = await self._snapshot(client)
-            lines = {f"task {task['taskId'][:12]}": task["status"] for task in tasks}
-            lines |= {
-                f"task {task['taskId'][:12]} rejection": r["reason"]
-                for task in tasks
-                for r in task.get("rejections", [])
-            }
-            lines |= {f"checkpoint {c['epoch']}": c["status"] for c in checkpoints}
-            for what, status in lines.items():
-                if seen.get(what) != status:
-                    self._say(f"{what}: {status}")
-            seen = {**seen, **lines}
-            await trio.sleep(0.5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            yield
+            nursery.cancel_scope.cancel()
 
     # -- L1
 
@@ -278,51 +320,6 @@ class _Demo:
             for name in workers:
                 nursery.start_soon(claim, name)
         return [rows[name] for name in sorted(rows)]
-
-    async def _read_back(
-        self, client: SequencerClient, l1: L1Client, last: int
-    ) -> tuple[Report, list[tuple[int, bytes, bytes]]]:
-        report = Report(program_id=str(l1.program_id), l1=self._options.url or self._options.l1)
-        for task in await self._tasks(client):
-            report.tasks.append(
-                TaskRow(
-                    task["taskId"],
-                    task["kind"],
-                    task["mode"],
-                    task["status"],
-                    task.get("worker"),
-                    task.get("accuracy"),
-                    task.get("replayedShare"),
-                )
-            )
-            report.rejected += [
-                RejectedRow(task["taskId"], r["worker"], r["reason"]) for r in task.get("rejections", [])
-            ]
-        parents = []
-        for epoch in range(1, last + 1):
-            checkpoint = await l1.fetch_checkpoint(epoch, "finalized")
-            if checkpoint is None:
-                raise DemoFailed(f"L1 holds no checkpoint of epoch {epoch} at finalized")
-            signature = (await client.call("getCheckpoint", {"epoch": epoch}))["signature"]
-            options = {"commitment": "finalized", "maxSupportedTransactionVersion": 0}
-            transaction = await l1.rpc.call("getTransaction", [signature, options])
-            sealed = await l1.fetch_validator_set(checkpoint.set_version, "finalized")
-            if transaction is None or sealed is None:
-                raise DemoFailed(f"L1 does not know the transaction {signature} or the set of epoch {epoch}")
-            parents.append((epoch, checkpoint.hash, checkpoint.parent_hash))
-            report.checkpoints.append(
-                CheckpointRow(
-                    epoch,
-                    checkpoint.hash.hex(),
-                    signature,
-                    int(transaction["slot"]),
-                    int(transaction["meta"]["computeUnitsConsumed"]),
-                    bytes_to_bitmap(checkpoint.bitmap).bit_count(),
-                    len(sealed.validator_set.entries),
-                    checkpoint.status.name.lower(),
-                )
-            )
-        return report, parents
 
 
 __all__ = ["DemoFailed", "DemoOptions", "NetworkError", "digits_spec", "run", "submit"]

@@ -31,9 +31,12 @@ def demo(
         Path | None,
         typer.Option("--keep", help="Keep keys, data and logs in this new folder instead of removing them."),
     ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the network up after the summary, to look around in, until Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Starts a whole network on this machine, has models trained, checked, settled on L1 and paid, and catches a liar."""
+    """Start a whole network on this machine, have models trained, checked, settled on L1 and paid, and catch a liar."""
     import signal
 
     import trio
@@ -51,6 +54,7 @@ def demo(
         authority=authority,
         tasks=tasks,
         keep=keep,
+        stay=stay,
         as_json=as_json,
     )
 
@@ -67,10 +71,11 @@ def demo(
                         return
 
             await nursery.start(watch)
-            await room.run(options)
+            await room.run(options, staying)
             nursery.cancel_scope.cancel()
 
     stopped: list[int] = []
+    staying = trio.Event()
     trio.run(interruptible)
-    if stopped:
+    if stopped and not staying.is_set():
         raise typer.Exit(128 + stopped[0])

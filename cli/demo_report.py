@@ -1,16 +1,9 @@
-"""What the demo reports: the one JSON line for programs, the tables for people, and the judgement whether all of it is true."""
+"""What the demo reports: the one JSON line for programs, and the judgement whether all of it is true. demo_summary.py tells it to people."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table
-
-LAMPORTS_PER_SOL = 1_000_000_000
-_COLOURS = {"paid": "green", "finalized": "green", "rejected": "red", "refunded": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,29 @@ class RewardRow:
     balance_after_lamports: int
 
 
+@dataclass(frozen=True)
+class Slash:
+    """A SLASH record of a batch on L1, with the verdicts of the same batch that support it."""
+
+    task: str
+    worker: str
+    lamports: int
+    rejecting: int
+    validators: int
+
+
+@dataclass
+class Costs:
+    """What posting the checkpoints cost on L1: the transactions' fees, and the rent that the checkpoints' accounts hold."""
+
+    fees_lamports: int = 0
+    rent_lamports: int = 0
+
+
 @dataclass
 class Report:
+    """`slashes`, `verdicts` (in all the batches) and `costs` are for people and not in the JSON."""
+
     program_id: str
     l1: str
     tasks: list[TaskRow] = field(default_factory=list)
@@ -60,6 +74,9 @@ class Report:
     checkpoints: list[CheckpointRow] = field(default_factory=list)
     rewards: list[RewardRow] = field(default_factory=list)
     seconds: float = 0.0
+    slashes: list[Slash] = field(default_factory=list)
+    verdicts: int = 0
+    costs: Costs = field(default_factory=Costs)
 
     def to_json(self) -> dict[str, Any]:
         body = asdict(self)
@@ -105,74 +122,3 @@ def judge(
         if reward.balance_after_lamports - reward.balance_before_lamports != reward.claimed_lamports:
             wrong.append(f"{reward.account} received other than it claimed")
     return wrong
-
-
-def sol(lamports: int) -> str:
-    return f"{lamports / LAMPORTS_PER_SOL:.6f}".rstrip("0").rstrip(".") + " SOL"
-
-
-def _status(text: str) -> str:
-    colour = _COLOURS.get(text)
-    return f"[{colour}]{text}[/]" if colour else text
-
-
-def live_view(
-    headline: str, tasks: Sequence[dict[str, Any]], checkpoints: Sequence[dict[str, Any]], names: dict[str, str]
-) -> RenderableType:
-    """The picture shown while the demo runs: tasks as the sequencer sees them, checkpoints as they move towards L1."""
-    task_table = Table(title="tasks", expand=True)
-    for column in ("task", "status", "worker", "accuracy", "rejected before"):
-        task_table.add_column(column)
-    for task in tasks:
-        accuracy = task.get("accuracy")
-        rejections = ", ".join(
-            f"{names.get(r['worker'], r['worker'][:8])}: {r['reason']}" for r in task.get("rejections", [])
-        )
-        worker = task.get("worker") or ""
-        task_table.add_row(
-            task["taskId"][:12],
-            _status(task["status"]),
-            names.get(worker, worker[:8]),
-            "" if accuracy is None else f"{accuracy:.3f}",
-            f"[red]{rejections}[/]" if rejections else "",
-        )
-    checkpoint_table = Table(title="checkpoints", expand=True)
-    for column in ("epoch", "status", "records", "signers", "L1 slot", "compute units"):
-        checkpoint_table.add_column(column)
-    for checkpoint in checkpoints:
-        checkpoint_table.add_row(
-            str(checkpoint["epoch"]),
-            _status(checkpoint["status"]),
-            str(checkpoint.get("records", "")),
-            f"{checkpoint.get('signers', 0)}/{checkpoint.get('setSize', 0)}",
-            str(checkpoint.get("slot") or ""),
-            f"{checkpoint.get('computeUnits') or 0:,}" if checkpoint.get("computeUnits") else "",
-        )
-    return Group(Panel(headline, expand=True), task_table, checkpoint_table)
-
-
-def print_summary(console: Console, report: Report, wrong: Sequence[str], names: dict[str, str]) -> None:
-    """What happened, for somebody who has not read the docs."""
-    paid = [row for row in report.tasks if row.status == "paid"]
-    lines = [
-        f"{len(paid)} of {len(report.tasks)} training tasks were done, checked and paid, in {report.seconds:.0f} s, on {report.l1}.",
-    ]
-    for row in report.rejected:
-        lines.append(
-            f"{names.get(row.worker, row.worker)} handed in a false result for task {row.task[:12]}: the validators found {row.reason}, "
-            "it was not paid, lost its stake, and the task went to another worker."
-        )
-    for checkpoint in report.checkpoints:
-        lines.append(
-            f"Epoch {checkpoint.epoch}: {checkpoint.signers} of {checkpoint.set_size} validators signed; the program on Solana "
-            f"checked the one aggregate signature in {checkpoint.compute_units:,} compute units (slot {checkpoint.slot}); "
-            f"{checkpoint.status}."
-        )
-    for reward in report.rewards:
-        lines.append(
-            f"{names.get(reward.account, reward.account)} claimed {sol(reward.claimed_lamports)} on L1: "
-            f"{sol(reward.balance_before_lamports)} → {sol(reward.balance_after_lamports)}."
-        )
-    lines.append("[bold green]All of it was read back from L1.[/]" if not wrong else "[bold red]Not as it must be:[/]")
-    lines += [f"[red]• {line}[/]" for line in wrong]
-    console.print(Panel("\n".join(lines), title="what happened"))

@@ -186,3 +186,26 @@ def _ask(sequencer: str | None, method: str, params: dict[str, Any]) -> Any:
             return await client.call(method, params)
 
     return run(command)
+
+
+@task_app.command("watch")
+def watch(
+    task_id: TaskArgument,
+    final: Annotated[
+        bool, typer.Option("--final", help="Go on until the checkpoint with the payment is final on L1.")
+    ] = False,
+    sequencer: SequencerOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each change.")] = False,
+) -> None:
+    """Watch one task live, with its training curve. Ends with 0 once it is paid, with 1 when it was refunded."""
+    from rich.console import Console
+
+    from cli.task_watch import watch as follow
+    from settlement.sequencer_client import SequencerClient
+
+    async def command() -> bool:
+        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+            return await follow(client, task_id, final=final, as_json=as_json, console=Console(highlight=False))
+
+    if not run(command):
+        raise typer.Exit(1)
