@@ -1,10 +1,12 @@
 """The chain of epochs as this node holds it: finalized, posted, the one cut epoch in flight, and the open batch on top.
 
-    finalized head ── posted … posted ── current (attesting or posting) ── open batch ── groups that wait
+    finalized head ── posted … posted ── current (attesting or posting) ── behind … behind ── open batch ── groups that wait
 
-Every method belongs to a transaction: rows and memory change together or not at all. Groups and deposits keep their rows until their
-epoch is final, so an epoch whose attempt expired, or whose post a fork of L1 took back, is simply opened again: all its groups and all
-later ones are replayed on the head before it. Nothing here talks to L1 or looks at a clock.
+Every method belongs to a transaction: rows and memory change together or not at all. When a fork of L1 takes posts back, the first is
+current again and the others are `behind` it, each as it was: the same certificates are posted again in their order, and if L1's nodes
+bring the old transactions back by themselves, that is seen and nothing is lost. Groups and deposits keep their rows until their epoch is
+final, so an epoch whose attempt expired is simply opened again: all its groups and all later ones are replayed on the head before it.
+Nothing here talks to L1 or looks at a clock.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Position:
     finalized: Head
     posted: tuple[Flight, ...]
     current: Flight | None
+    behind: tuple[Flight, ...]
     open: OpenBatch
     waiting: tuple[GroupRow, ...]
     beyond: tuple[GroupRow, ...]
@@ -52,7 +55,12 @@ class Position:
     @property
     def tip(self) -> Head:
         """The head that the open batch stands on."""
-        return self.current.head if self.current else self.posted_head
+        return self.in_flight[-1].head if self.in_flight else self.posted_head
+
+    @property
+    def in_flight(self) -> tuple[Flight, ...]:
+        """Cut epochs that L1 does not have, oldest first."""
+        return (self.current, *self.behind) if self.current else ()
 
     @property
     def posted_head(self) -> Head:
@@ -161,26 +169,29 @@ class Chain:
             tx, CheckpointEvent.POST, l1_signature=l1_signature, posted_slot=slot, compute_units=compute_units
         )
         position = tx.read(self.position_cell)
-        tx.write(self.position_cell, replace(position, posted=(*position.posted, self._current(tx)), current=None))
+        current, *behind = position.behind or (None,)
+        posted = (*position.posted, self._current(tx))
+        tx.write(self.position_cell, replace(position, posted=posted, current=current, behind=tuple(behind)))
 
     def give_up(self, tx: db.Transaction) -> list[bytes]:
-        """The current attempt can no longer land: its epoch is open again, with all that was accepted since. Returns its tasks."""
+        """The current attempt can no longer land: its epoch and those behind it are open again, with all that was accepted since. Returns
+        their tasks."""
         return self._reopen(tx, self._current(tx).row.epoch)
 
-    def fork(self, tx: db.Transaction, epoch: int) -> list[bytes]:
-        """L1 no longer has the post of `epoch`: it is to be posted again as it was, every later epoch is open again. Returns their tasks."""
+    def fork(self, tx: db.Transaction, epoch: int) -> None:
+        """L1 no longer has the posts from `epoch` on: they are to be posted again as they were."""
         position = tx.read(self.position_cell)
-        later = [flight.row.epoch for flight in position.posted if flight.row.epoch > epoch]
-        if position.current:
-            later.append(position.current.row.epoch)
-        affected = self._reopen(tx, later[0]) if later else []
-        position = tx.read(self.position_cell)
-        *posted, last = position.posted
-        if last.row.epoch != epoch:
+        posted = tuple(flight for flight in position.posted if flight.row.epoch < epoch)
+        lost = []
+        for flight in position.posted[len(posted) :]:
+            status = next_checkpoint_status(flight.row.status, CheckpointEvent.FORK)
+            row = with_fields(flight.row, status=status, posted_slot=None, compute_units=None)
+            tx.put(db.EPOCHS, db.u64be(row.epoch), row)
+            lost.append(Flight(row, flight.head))
+        if not lost or lost[0].row.epoch != epoch:
             raise RuntimeError(f"epoch {epoch} is not among those posted")
-        tx.write(self.position_cell, replace(position, posted=tuple(posted), current=last))
-        self._step_current(tx, CheckpointEvent.FORK, posted_slot=None, compute_units=None)
-        return affected
+        current, *behind = (*lost, *position.in_flight)
+        tx.write(self.position_cell, replace(position, posted=posted, current=current, behind=tuple(behind)))
 
     def finalize(self, tx: db.Transaction) -> EpochRow:
         """The first posted epoch is final on L1: its state becomes the snapshot; its records live on in its batch's blob only."""
@@ -219,7 +230,7 @@ class Chain:
 
     def _reopen(self, tx: db.Transaction, epoch: int) -> list[bytes]:
         position = tx.read(self.position_cell)
-        flights = (*position.posted, *((position.current,) if position.current else ()))
+        flights = (*position.posted, *position.in_flight)
         kept = tuple(flight for flight in flights if flight.row.epoch < epoch)
         seqs: list[int] = []
         for flight in flights[len(kept) :]:
@@ -234,7 +245,7 @@ class Chain:
         head = kept[-1].head if kept else position.finalized
         base = rules.empty(head, position.open.context)
         reopened = replace(
-            position, posted=kept, current=None, open=base, waiting=(*groups, *position.groups), beyond=()
+            position, posted=kept, current=None, behind=(), open=base, waiting=(*groups, *position.groups), beyond=()
         )
         affected = self._rebuild(tx, reopened)
         return list(dict.fromkeys([*affected, *(group.task_id for group in groups)]))

@@ -13,6 +13,10 @@ BLOB_LIMIT_BYTES = 64 * 1024 * 1024
 
 class SequencerConfig(BaseModel):
     """`url` is L1's JSON-RPC; `keypair` a Solana key file that pays for posts and finalizations and has no authority of any kind.
+    `urls` are further nodes of L1 that are asked besides: what decides is then what a majority says, of three nodes two.
+
+    What strangers may make the node hold or wait for: docs/rpc.md, section Limits. The three limits per address do not bind loopback unless
+    `limit_loopback`: who calls from this machine is its owner, or a reverse proxy that has limits of its own.
 
     Seconds are monotonic time, slots are L1's. `max_records` leaves room in a batch for what a later attempt must add.
     """
@@ -20,6 +24,7 @@ class SequencerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
+    urls: tuple[str, ...] = ()
     keypair: Path
     data_dir: Path
     program_id: str | None = None
@@ -36,11 +41,31 @@ class SequencerConfig(BaseModel):
     tick_seconds: float = Field(default=0.2, gt=0)
     l1_stale_seconds: float = Field(default=15.0, gt=0)
 
+    priority_fee_micro_lamports: int = Field(default=1_000, ge=1)
+    priority_fee_cap_micro_lamports: int = Field(default=1_000_000, ge=0)
+    """What a compute unit of a post may cost at most: with the default, 1.4 million lamports a post."""
+
     body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
     body_deadline_seconds: float = Field(default=10.0, gt=0)
     blob_limit_bytes: int = Field(default=BLOB_LIMIT_BYTES, ge=1, le=BLOB_LIMIT_BYTES)
     blob_deadline_seconds: float = Field(default=120.0, gt=0)
     batch_limit_calls: int = Field(default=32, ge=1)
+    answer_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    bodies_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    header_deadline_seconds: float = Field(default=10.0, gt=0)
+    response_patience_seconds: float = Field(default=30.0, gt=0)
+    response_bytes_per_second: float = Field(default=16 * 1024.0, gt=0)
+
+    max_connections: int = Field(default=512, ge=1)
+    connections_per_address: int = Field(default=64, ge=1)
+    requests_per_second: float = Field(default=50.0, gt=0)
+    requests_burst: int = Field(default=500, ge=1)
+    limit_loopback: bool = False
+
+    @property
+    def l1_urls(self) -> tuple[str, ...]:
+        """All nodes of L1, each once."""
+        return tuple(dict.fromkeys((self.url, *self.urls)))
 
     @model_validator(mode="after")
     def _consistent(self) -> SequencerConfig:

@@ -130,8 +130,13 @@ async def cut_if_due(node: Node, port: L1Port) -> bool:
 
 
 async def can_no_longer_land(node: Node, port: L1Port, epoch_number: int, expiry_slot: int) -> bool:
-    """Whether L1's finalized slot is past the attempt's expiry and no checkpoint of the epoch is there, at either commitment."""
+    """Whether L1 at `finalized` is past the attempt's expiry and has no checkpoint of the epoch, and `confirmed` has none either.
+
+    Slot and absence are of one answer: two reads might come from two nodes, the second of which lags.
+    """
     if node.view.finalized_slot <= expiry_slot:
         return False
-    finalized = await port.checkpoint(epoch_number, "finalized")
-    return finalized is None and await port.checkpoint(epoch_number, "confirmed") is None
+    slot, finalized = await port.checkpoint_as_of(epoch_number, "finalized")
+    if slot <= expiry_slot or finalized is not None:
+        return False
+    return await port.checkpoint(epoch_number, "confirmed") is None

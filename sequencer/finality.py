@@ -32,10 +32,8 @@ async def _take_finalized(node: Node, port: L1Port, finalized: Config) -> bool:
     if found is None or found.status is not CheckpointStatus.FINALIZED:
         return False
     if found.hash != row.hash:
-        node.alarm = (
-            f"L1 finalized another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
-        )
-        log.error("foreign checkpoint is final", epoch=row.epoch)
+        theirs = f"L1 finalized another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
+        node.raise_alarm("foreign checkpoint", theirs)
         return False
     with node.database.transaction() as tx:
         node.chain.finalize(tx)

@@ -35,18 +35,31 @@ class L1Port(Protocol):
 
     async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None: ...
 
+    async def checkpoint_as_of(self, epoch: int, commitment: Commitment) -> tuple[int, Checkpoint | None]:
+        """The checkpoint, and the slot that L1 was at when it was looked for: an absence counts for no later one."""
+        ...
+
     async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
         """Entries start … end − 1 at `confirmed`; AccountMissing when one is not there."""
         ...
 
-    async def sign_post(self, row: EpochRow) -> SentRow:
-        """A signed transaction that posts this certified epoch. Nothing is sent."""
+    async def recent_prices(self) -> list[int]:
+        """What posts' competitors paid of late, in micro-lamports a compute unit, a block each."""
+        ...
+
+    async def sign_post(self, row: EpochRow, price_micro_lamports: int) -> SentRow:
+        """A signed transaction that posts this certified epoch, at a price for each compute unit. Nothing is sent."""
         ...
 
     async def sign_finalize(self, epoch: int) -> SentRow: ...
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         """Sends it until it is confirmed; TransactionExpired when it never will be, TransactionFailed when it was refused."""
+        ...
+
+    @property
+    def troubles(self) -> dict[str, str | None]:
+        """Where several nodes of L1 are asked: by URL, what is wrong with it, or None."""
         ...
 
     @property
@@ -68,6 +81,10 @@ class ClientPort:
         return bytes(self._client.program_id)
 
     @property
+    def troubles(self) -> dict[str, str | None]:
+        return self._client.troubles
+
+    @property
     def treasury(self) -> bytes:
         return bytes(pda.treasury(self._client.program_id))
 
@@ -86,10 +103,16 @@ class ClientPort:
     async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None:
         return await self._client.fetch_checkpoint(epoch, commitment)
 
+    async def checkpoint_as_of(self, epoch: int, commitment: Commitment) -> tuple[int, Checkpoint | None]:
+        return await self._client.checkpoint_as_of(epoch, commitment)
+
+    async def recent_prices(self) -> list[int]:
+        return await self._client.recent_priority_fees([pda.config(self._client.program_id)])
+
     async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
         return await self._client.fetch_inbox_entries(start, end, "confirmed")
 
-    async def sign_post(self, row: EpochRow) -> SentRow:
+    async def sign_post(self, row: EpochRow, price_micro_lamports: int) -> SentRow:
         if row.aggregate is None:
             raise ValueError(f"epoch {row.epoch} has no certificate yet")
         args = instructions.CheckpointArgs(
@@ -109,18 +132,18 @@ class ClientPort:
         )
         program, payer = self._client.program_id, self._payer.pubkey()
         post = instructions.post_checkpoint(program, payer, row.set_version, row.first_deposit, args)
-        return await self._sign([post], POST_COMPUTE_UNITS)
+        return await self._sign([post], POST_COMPUTE_UNITS, price_micro_lamports)
 
     async def sign_finalize(self, epoch: int) -> SentRow:
         program, payer = self._client.program_id, self._payer.pubkey()
-        return await self._sign([instructions.finalize_checkpoint(program, payer, epoch)], None)
+        return await self._sign([instructions.finalize_checkpoint(program, payer, epoch)], None, None)
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         signed = SignedTransaction(sent.raw, sent.signature, sent.last_valid_block_height)
         return await self._client.confirm(signed, "confirmed", possibly_sent)
 
-    async def _sign(self, parts: list[Instruction], compute_unit_limit: int | None) -> SentRow:
-        signed = await self._client.sign(parts, self._payer, compute_unit_limit=compute_unit_limit)
+    async def _sign(self, parts: list[Instruction], compute_unit_limit: int | None, price: int | None) -> SentRow:
+        signed = await self._client.sign(parts, self._payer, (), compute_unit_limit, price or None)
         return SentRow(
             raw=signed.raw, signature=signed.signature, last_valid_block_height=signed.last_valid_block_height
         )

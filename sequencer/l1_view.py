@@ -14,6 +14,7 @@ from sequencer.node import L1View, Node
 from sequencer.rows import DepositRow
 from settlement import records
 from settlement.accounts import Config, InboxEntryAccount
+from settlement.errors import L1Disagreement
 from settlement.messages import DEPOSIT_KIND, deposit_payload_hash, next_inbox_hash
 from settlement.records import EconomicEvent, Event, Op, Record
 from settlement.signing import node_id
@@ -24,17 +25,28 @@ MAX_ENTRIES_PER_POLL = 512
 
 
 async def poll(node: Node, port: L1Port) -> None:
-    """One look. L1Error when L1 does not answer, and then nothing has changed."""
-    slot = await port.slot("confirmed")
-    config = await port.config("confirmed")
-    finalized_slot = await port.slot("finalized")
-    finalized_config = await port.config("finalized")
+    """One look. L1Error when L1 does not answer or its nodes contradict each other, and then nothing has changed."""
+    _watch_nodes(port)
+    try:
+        slot = await port.slot("confirmed")
+        config = await port.config("confirmed")
+        finalized_slot = await port.slot("finalized")
+        finalized_config = await port.config("finalized")
+    except L1Disagreement as error:
+        node.raise_alarm("l1 nodes", str(error))
+        raise
+    node.clear_alarm("l1 nodes")
     node.view = L1View(slot, finalized_slot, config, finalized_config, node.now())
     metrics.L1_SLOT.set(slot)
     await _follow_pinned_set(node, port, config)
     _watch_posts(node, config)
     await _watch_deposits(node, port, config, finalized_config)
     await _take_deposits(node, port, config)
+
+
+def _watch_nodes(port: L1Port) -> None:
+    for url, trouble in port.troubles.items():
+        metrics.L1_NODE_TROUBLE.labels(url).set(1 if trouble else 0)
 
 
 async def _follow_pinned_set(node: Node, port: L1Port, config: Config) -> None:
@@ -55,8 +67,17 @@ async def _follow_pinned_set(node: Node, port: L1Port, config: Config) -> None:
 def _watch_posts(node: Node, config: Config) -> None:
     """A confirmed post that L1 no longer has is posted again. One look may come from a node that lags; two in a row count."""
     tip = node.chain.position.tip.epoch
+    ours = next((f.row for f in node.chain.position.posted if f.row.epoch == config.posted.epoch), None)
     if config.posted.epoch > tip:
-        node.alarm = f"L1 has checkpoints up to epoch {config.posted.epoch}, this node's data end at {tip}: not its data directory?"
+        ahead = f"L1 has checkpoints up to epoch {config.posted.epoch}, this node's data end at {tip}: not its data directory?"
+        node.raise_alarm("posted head", ahead)
+    elif ours is not None and ours.hash != config.posted.hash:
+        theirs = (
+            f"L1 has another checkpoint for epoch {ours.epoch}: {config.posted.hash.hex()}, ours is {ours.hash.hex()}"
+        )
+        node.raise_alarm("posted head", theirs)
+    else:
+        node.clear_alarm("posted head")
     lost = next((f.row for f in node.chain.position.posted if f.row.epoch > config.posted.epoch), None)
     if lost is None or node.view.slot < (lost.posted_slot or 0):
         node.suspected_fork = None
@@ -65,7 +86,7 @@ def _watch_posts(node: Node, config: Config) -> None:
     else:
         node.suspected_fork = None
         with node.database.transaction() as tx:
-            node.reconcile(tx, node.chain.fork(tx, lost.epoch))
+            node.chain.fork(tx, lost.epoch)
         metrics.FORKS.inc()
         log.warning("L1 took a confirmed post back", epoch=lost.epoch)
 

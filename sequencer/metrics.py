@@ -22,6 +22,12 @@ TASKS_REJECTED = Counter("pouw_tasks_rejected", "Results rejected")
 TASKS_REFUNDED = Counter("pouw_tasks_refunded", "Fees given back after a deadline")
 ATTEMPTS_GIVEN_UP = Counter("pouw_attempts_given_up", "Attempts of an epoch that could no longer land")
 FORKS = Counter("pouw_forks", "Confirmed posts or deposits that L1 took back")
+POSTS_UNLANDED = Gauge("pouw_posts_unlanded", "Post transactions in a row that did not land")
+POST_PRICE = Gauge("pouw_post_price_micro_lamports", "What a compute unit of the last post was offered for")
+ALARMS = Gauge("pouw_alarm", "1 while a person should look", ["name"])
+L1_NODE_TROUBLE = Gauge(
+    "pouw_l1_node_trouble", "1 while one of several L1 nodes contradicts the others or is silent", ["url"]
+)
 FAILURES = Counter("pouw_failures", "Failures by the loop in which they happened", ["loop"])
 RPC_CALLS = Counter("pouw_rpc_calls", "JSON-RPC calls by method and outcome", ["method", "outcome"])
 BLOB_BYTES = Counter("pouw_blob_bytes", "Bytes of blobs taken")

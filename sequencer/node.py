@@ -66,7 +66,8 @@ class Node:
     suspected_fork: bytes | None = None
     verified_cursor: int | None = None
     nonces_swept_slot: int = 0
-    alarm: str | None = None
+    posts_unlanded: int = 0
+    alarms: dict[str, str] = field(default_factory=dict)
     wake_poster: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -84,8 +85,8 @@ class Node:
 
     def lag(self) -> str | None:
         """Why this node should not be trusted to go on just now, or None."""
-        if self.alarm:
-            return self.alarm
+        if self.alarms:
+            return "; ".join(self.alarms.values())
         if self.database.refusal:
             return f"READ_ONLY: {self.database.refusal}"
         silent = self.now() - self.view.read_at
@@ -95,6 +96,18 @@ class Node:
         if current and self.slot > current.row.expiry_slot:
             return f"epoch {current.row.epoch} attempt {current.row.attempt} expired unposted at slot {current.row.expiry_slot}"
         return None
+
+    def raise_alarm(self, name: str, text: str) -> None:
+        """Something that a person should look at: stands in getHealth, in the log and in the metrics until it is cleared."""
+        if self.alarms.get(name) != text:
+            log.error("alarm", name=name, text=text)
+        self.alarms[name] = text
+        metrics.ALARMS.labels(name).set(1)
+
+    def clear_alarm(self, name: str) -> None:
+        if self.alarms.pop(name, None) is not None:
+            log.info("alarm is over", name=name)
+            metrics.ALARMS.labels(name).set(0)
 
     def wake(self) -> None:
         """Lets the poster look again at once."""
@@ -208,7 +221,7 @@ class Node:
         except LedgerRejection as rejection:
             if rejection.code is not ledger.Rejection.TOO_MANY_RECORDS:
                 # The verdicts were counted by the ledger's own rules: this is a fault of the node's, and other tasks must go on.
-                self.alarm = f"the ledger refuses the decision on task {task_id.hex()}: {rejection}"
+                self.raise_alarm("ledger", f"the ledger refuses the decision on task {task_id.hex()}: {rejection}")
                 log.error("decision refused by the ledger", task=task_id.hex(), error=str(rejection))
             return verification.Decision.WAIT
         self._note_decision(tx, row, voters, worker.public_key, accepted)

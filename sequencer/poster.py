@@ -1,8 +1,9 @@
 """From attestations to a confirmed post. L1 is asked before anything is sent, and again before anything is sent anew.
 
 The signed transaction is stored before it is first sent, so after a crash the same bytes are followed; only when L1 says that they can no
-longer land is another one signed. An attempt is given up only when L1's finalized slot is past its expiry and no checkpoint of the epoch
-is there: until then it may land, and validators would refuse to sign the next.
+longer land, and the epoch's account is not there, is another one signed, at a higher price. An attempt is given up only when L1's
+finalized slot is past its expiry and no checkpoint of the epoch is there: until then it may land, and validators would refuse to sign the
+next.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import structlog
 import trio
 
-from sequencer import crash, metrics
+from sequencer import crash, fees, metrics
 from sequencer.attestation import Readiness, bitmap_of, readiness
 from sequencer.epoch_loop import can_no_longer_land
 from sequencer.l1_port import L1Port
@@ -20,12 +21,13 @@ from sequencer.proposals import attestations, set_of
 from sequencer.rows import EpochRow, SentRow
 from settlement import certificate
 from settlement.accounts import Checkpoint
-from settlement.errors import L1Error, TransactionError, TransactionFailed
+from settlement.errors import L1Error, TransactionError, TransactionExpired, TransactionFailed
 from settlement.transactions import Confirmed
 
 log = structlog.get_logger(__name__)
 
 LOOKUP_SECONDS = 10.0
+ALARM_AFTER_UNLANDED = 2
 
 
 async def step(node: Node, port: L1Port) -> bool:
@@ -62,40 +64,93 @@ def _certify(node: Node, row: EpochRow) -> bool:
 
 
 async def _post(node: Node, port: L1Port, row: EpochRow) -> bool:
-    found = await port.checkpoint(row.epoch, "confirmed")
+    found = await _look(port, row.epoch)
     if found is not None:
         return await _landed(node, port, row, found, None)
+    if node.view.finalized_slot > row.expiry_slot:
+        return await _give_up_if_dead(node, port, row)
     if row.sent and await _follow(node, port, row, row.sent[-1], possibly_sent=True):
         return True
     if node.slot > row.expiry_slot:
         return await _give_up_if_dead(node, port, row)
-    sent = await port.sign_post(row)
+    config = node.config
+    price = fees.price(
+        fees.usual_price(await port.recent_prices()),
+        node.posts_unlanded,
+        start=config.priority_fee_micro_lamports,
+        cap=config.priority_fee_cap_micro_lamports,
+    )
+    sent = await port.sign_post(row, price)
     with node.database.transaction() as tx:
         node.chain.note_sent(tx, sent)
+    metrics.POST_PRICE.set(price)
     return await _follow(node, port, row, sent, possibly_sent=False)
+
+
+async def _look(port: L1Port, epoch: int) -> Checkpoint | None:
+    """The epoch's account, at `finalized` first: it is there for good, whatever a node says of its transaction or of newer blocks."""
+    return await port.checkpoint(epoch, "finalized") or await port.checkpoint(epoch, "confirmed")
 
 
 async def _follow(node: Node, port: L1Port, row: EpochRow, sent: SentRow, *, possibly_sent: bool) -> bool:
     """Whether this transaction made the checkpoint; when it failed or expired, L1 says why and the caller looks again."""
     try:
-        confirmed = await port.confirm(sent, possibly_sent)
+        confirmed = await _confirm(node, port, row, sent, possibly_sent)
     except TransactionError as error:
         metrics.FAILURES.labels("post").inc()
         log.warning("post did not land", epoch=row.epoch, attempt=row.attempt, error=str(error))
         if isinstance(error, TransactionFailed) and not possibly_sent:
             await trio.sleep(node.config.poll_seconds)
-        found = await port.checkpoint(row.epoch, "confirmed")
-        return found is not None and await _landed(node, port, row, found, None)
+        found = await _look(port, row.epoch)
+        if found is not None:
+            return await _landed(node, port, row, found, None)
+        if isinstance(error, TransactionExpired):
+            _note_unlanded(node, row)
+        return False
     crash.point("posted_unconfirmed")
-    found = await port.checkpoint(row.epoch, "confirmed")
+    found = await _look(port, row.epoch)
     return found is not None and await _landed(node, port, row, found, confirmed)
+
+
+async def _confirm(node: Node, port: L1Port, row: EpochRow, sent: SentRow, possibly_sent: bool) -> Confirmed | None:
+    """port.confirm, ended with None once the attempt's expiry is final: a blockhash may outlive the attempt that it carries."""
+    confirmed: Confirmed | None = None
+    failed: L1Error | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_when_expired, node, row, nursery.cancel_scope)
+        try:
+            confirmed = await port.confirm(sent, possibly_sent)
+        except L1Error as error:
+            failed = error  # raised outside: a nursery would wrap it
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return confirmed
+
+
+async def _end_when_expired(node: Node, row: EpochRow, scope: trio.CancelScope) -> None:
+    while node.view.finalized_slot <= row.expiry_slot:
+        await trio.sleep(node.config.poll_seconds)
+    scope.cancel()
+
+
+def _note_unlanded(node: Node, row: EpochRow) -> None:
+    """One more post that did not land: the next costs more, and after some a person should know."""
+    node.posts_unlanded += 1
+    metrics.POSTS_UNLANDED.set(node.posts_unlanded)
+    if node.posts_unlanded >= ALARM_AFTER_UNLANDED:
+        cap = node.config.priority_fee_cap_micro_lamports
+        text = (
+            f"{node.posts_unlanded} posts in a row did not land, the last for epoch {row.epoch} attempt {row.attempt}"
+        )
+        node.raise_alarm("post", f"{text}; a compute unit is offered for at most {cap} micro-lamports")
 
 
 async def _landed(node: Node, port: L1Port, row: EpochRow, found: Checkpoint, confirmed: Confirmed | None) -> bool:
     """The epoch's account is on L1: ours, or another's under the same number, which only a second sequencer can have made."""
     if found.hash != row.hash:
-        node.alarm = f"L1 has another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
-        log.error("foreign checkpoint", epoch=row.epoch, theirs=found.hash.hex(), ours=row.hash.hex())
+        theirs = f"L1 has another checkpoint for epoch {row.epoch}: {found.hash.hex()}, ours is {row.hash.hex()}"
+        node.raise_alarm("foreign checkpoint", theirs)
         return False
     if confirmed is None:
         confirmed = await _find_transaction(port, row)
@@ -106,6 +161,10 @@ async def _landed(node: Node, port: L1Port, row: EpochRow, found: Checkpoint, co
             slot=found.posted_slot,
             compute_units=confirmed.compute_units if confirmed else None,
         )
+    node.posts_unlanded = 0
+    metrics.POSTS_UNLANDED.set(0)
+    node.clear_alarm("post")
+    node.clear_alarm("foreign checkpoint")
     metrics.POSTED_EPOCH.set(row.epoch)
     if node.cut_at is not None:
         metrics.POST_SECONDS.observe(node.now() - node.cut_at)
@@ -129,6 +188,8 @@ async def _give_up_if_dead(node: Node, port: L1Port, row: EpochRow) -> bool:
         return False
     with node.database.transaction() as tx:
         node.reconcile(tx, node.chain.give_up(tx))
+    if row.sent:
+        _note_unlanded(node, row)
     node.quorum_since = None
     node.opened(node.now())
     metrics.ATTEMPTS_GIVEN_UP.inc()

@@ -71,9 +71,9 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
         flights.append(_flight(database, stored, meta, head, row, groups, deposits))
     posted = tuple(flight for flight in flights if flight.row.status is CheckpointStatus.POSTED)
     in_flight = flights[len(posted) :]
-    if len(in_flight) > 1 or tuple(flights[: len(posted)]) != posted:
-        raise StoreCorruption(f"more than one epoch is in flight: {[flight.row.epoch for flight in in_flight]}")
-    current = in_flight[0] if in_flight else None
+    if tuple(flights[: len(posted)]) != posted:
+        raise StoreCorruption(f"an epoch before a posted one is in flight: {[flight.row.epoch for flight in flights]}")
+    current, *behind = in_flight or (None,)
     cut_seqs = frozenset(joined.from_iterable(flight.row.seqs for flight in flights))
     pinned = _set(database, meta.pinned_version)
     tip = flights[-1].head if flights else finalized
@@ -82,7 +82,7 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     taken = [row for row in deposits if row.index >= tip.inbox_cursor][: meta.max_inbox_per_epoch]
     replayed = rules.replay(tip, context, taken, waiting)
     left = tuple(group for group, _ in replayed.rejected)
-    position = Position(finalized, posted, current, replayed.batch, left, replayed.beyond, pinned)
+    position = Position(finalized, posted, current, tuple(behind), replayed.batch, left, replayed.beyond, pinned)
     log.info(
         "store loaded",
         rows=checked,

@@ -45,7 +45,7 @@ async def run(config: SequencerConfig, *, task_status: trio.TaskStatus[int] = tr
     """Runs until cancelled. KeyFileError, StoreCorruption, WrongStore or ClusterMismatch when it cannot be what was asked for."""
     payer = read_keypair(config.keypair, lambda warning: log.warning(warning))
     program = Pubkey.from_string(config.program_id) if config.program_id else None
-    async with L1Client(config.url, program) as client:
+    async with L1Client(config.l1_urls, program) as client:
         await run_on(config, ClientPort(client, payer), task_status=task_status)
 
 

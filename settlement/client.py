@@ -29,7 +29,8 @@ from settlement.accounts import (
     SetAccount,
 )
 from settlement.errors import AccountInvalid, AccountMissing, GenesisMismatch, NotInitialized, ProfileMismatch
-from settlement.rpc import Commitment, Rpc
+from settlement.quorum import Caller, QuorumRpc, caller_of
+from settlement.rpc import Commitment
 from settlement.signing import Domain
 from settlement.transactions import Confirmed, SignedTransaction, block_height, follow, sign
 
@@ -49,16 +50,22 @@ class Account:
 
 
 class L1Client:
-    """One node and one program. An async context manager under trio; safe for concurrent use.
+    """One program, on one node or on several that must agree (settlement/quorum.py). An async context manager under trio; safe for
+    concurrent use.
 
-    `commitment` is the default of all reads. `program_id` defaults to that of the committed build.
+    `url` is one URL, a sequence of them, or an open way to call. `commitment` is the default of all reads. `program_id` defaults to that
+    of the committed build.
     """
 
-    def __init__(self, url: str, program_id: Pubkey | None = None, commitment: Commitment = "confirmed") -> None:
-        self.url = url
+    def __init__(
+        self, url: str | Sequence[str] | Caller, program_id: Pubkey | None = None, commitment: Commitment = "confirmed"
+    ) -> None:
+        if isinstance(url, str):
+            url = [url]
+        self.rpc: Caller = caller_of(url) if isinstance(url, Sequence) else url
+        self.url = self.rpc.url
         self.program_id = program_id if program_id is not None else idl.committed().address
         self.commitment: Commitment = commitment
-        self.rpc = Rpc(url)
         self._genesis_hash: bytes | None = None
 
     async def __aenter__(self) -> L1Client:
@@ -69,6 +76,11 @@ class L1Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.rpc.__aexit__(kind, error, trace)
+
+    @property
+    def troubles(self) -> dict[str, str | None]:
+        """Where several nodes are asked: by URL, what is wrong with it, or None. The others outvote it."""
+        return self.rpc.troubles if isinstance(self.rpc, QuorumRpc) else {}
 
     # -- the cluster
 
@@ -180,6 +192,19 @@ class L1Client:
         address = pda.checkpoint(self.program_id, epoch)
         data = await self._owned(address, commitment)
         return None if data is None else accounts.decode_checkpoint(address, data)
+
+    async def checkpoint_as_of(self, epoch: int, commitment: Commitment) -> tuple[int, Checkpoint | None]:
+        """The checkpoint and the slot that the node had at `commitment` when it looked: both of one answer, so that an absence can
+        never be dated later than it was seen."""
+        address = pda.checkpoint(self.program_id, epoch)
+        slot, (account,) = await self.get_accounts([address], commitment)
+        data = self._data(address, account)
+        return slot, None if data is None else accounts.decode_checkpoint(address, data)
+
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What transactions that write these accounts paid of late, in micro-lamports a compute unit, a block each; empty when none did."""
+        found = await self.rpc.call("getRecentPrioritizationFees", [[str(address) for address in writable]])
+        return [int(block["prioritizationFee"]) for block in found]
 
     async def fetch_inbox_entries(
         self, start: int, end: int, commitment: Commitment | None = None

@@ -2,6 +2,7 @@
 
     L1Error
     ├── L1Unreachable          no answer after bounded retries; whether a transaction landed is not known
+    ├── L1Disagreement         the nodes that were asked contradict each other: wait, never guess
     ├── L1RpcError             the node answered with a JSON-RPC error (code, message)
     ├── TransactionError       a transaction did not do what it was sent for
     │   ├── TransactionExpired     its blockhash is too old at finalized and it is nowhere: it never lands, a new one may be signed
@@ -32,11 +33,22 @@ class L1Error(Exception):
 
 
 class L1Unreachable(L1Error):
-    """The node at `url` gave no usable answer in `attempts` attempts."""
+    """The node at `url` gave no usable answer in `attempts` attempts. `retry_after_seconds` is what it asked for, 0 when nothing."""
 
-    def __init__(self, url: str, method: str, attempts: int, reason: str) -> None:
+    def __init__(self, url: str, method: str, attempts: int, reason: str, retry_after_seconds: float = 0.0) -> None:
         super().__init__(f"L1 at {url} did not answer {method} in {attempts} attempts: {reason}")
         self.url, self.method, self.attempts, self.reason = url, method, attempts, reason
+        self.retry_after_seconds = retry_after_seconds
+
+
+class L1Disagreement(L1Error):
+    """No majority of the configured nodes gave one answer."""
+
+    def __init__(self, method: str, urls: Sequence[str]) -> None:
+        super().__init__(
+            f"the L1 nodes {', '.join(urls)} contradict each other on {method}: waiting until a majority agrees"
+        )
+        self.method, self.urls = method, tuple(urls)
 
 
 class L1RpcError(L1Error):

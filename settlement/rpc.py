@@ -7,7 +7,9 @@ object that lacks `data`, and any proxy may send one.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ COMMITMENTS: tuple[Commitment, ...] = ("processed", "confirmed", "finalized")
 ATTEMPTS = 6
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
+MAX_RETRY_AFTER_SECONDS = 60.0  # a node that asks for more is as good as gone: the caller decides
 TIMEOUT_SECONDS = 20.0
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 # NODE_UNHEALTHY, MIN_CONTEXT_SLOT_NOT_REACHED, and the HTTP code that some providers put into the body.
@@ -50,30 +53,31 @@ class Rpc:
             await self._client.close()
 
     async def call(self, method: str, params: Sequence[Any] = (), attempts: int = ATTEMPTS) -> Any:
-        """The `result` of one call. Connection errors, rate limits and an unhealthy node are retried with doubled, jittered pauses.
+        """The `result` of one call. Connection errors, rate limits and an unhealthy node are retried with doubled, jittered pauses, and
+        never before the Retry-After that the node gave.
 
         Raises L1Unreachable after `attempts`, L1RpcError for an error of the node's.
         """
-        reason, pause = "", FIRST_BACKOFF_SECONDS
+        reason, pause, asked = "", FIRST_BACKOFF_SECONDS, 0.0
         for attempt in range(attempts):
             if attempt:
-                await trio.sleep(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, MAX_BACKOFF_SECONDS)
+                await trio.sleep(max(pause * random.uniform(0.8, 1.2), asked))
+                pause, asked = min(pause * 2, MAX_BACKOFF_SECONDS), 0.0
             try:
                 return await self._client.send_rpc_request(JsonRpcRequest(method=method, params=list(params)), Any)
             except SolanaRpcException as error:
                 reason = _reason(error)
-                asked = _retry_after(error)
-                if asked is None:
+                wait = _retry_after(error)
+                if wait is None:
                     raise L1RpcError(method, None, reason) from error
-                pause = min(max(pause, asked), MAX_BACKOFF_SECONDS)
+                asked = min(wait, MAX_RETRY_AFTER_SECONDS)
             except SolanaJsonRpcError as error:
                 if error.code not in RETRIED_CODES:
                     raise RpcFailure(method, error.code, error.message, error.data) from error
                 reason = f"{error.message} (code {error.code})"
             except ValidationError as error:
                 raise L1RpcError(method, None, f"{self.url} does not answer with JSON-RPC 2.0") from error
-        raise L1Unreachable(self.url, method, attempts, reason)
+        raise L1Unreachable(self.url, method, attempts, reason, asked)
 
 
 class RpcFailure(L1RpcError):
@@ -97,6 +101,15 @@ def _retry_after(error: SolanaRpcException) -> float | None:
     if isinstance(cause, httpx2.HTTPStatusError):
         if cause.response.status_code not in RETRIED_STATUS:
             return None
-        header = cause.response.headers.get("retry-after", "")
-        return float(header) if header.isdigit() else 0.0
+        return retry_after_seconds(cause.response.headers.get("retry-after", ""), time.time())
     return 0.0 if isinstance(cause, httpx2.TransportError) else None
+
+
+def retry_after_seconds(header: str, unix_time: float) -> float:
+    """A Retry-After header (RFC 9110, section 10.2.3): seconds, or a date. 0 for what is neither."""
+    if header.isdigit():
+        return float(header)
+    try:
+        return max(parsedate_to_datetime(header).timestamp() - unix_time, 0.0)
+    except ValueError:
+        return 0.0

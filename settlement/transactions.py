@@ -29,10 +29,12 @@ from settlement.errors import (
     TransactionFailed,
     TransactionTooLarge,
 )
-from settlement.rpc import COMMITMENTS, Commitment, Rpc, RpcFailure
+from settlement.quorum import Caller
+from settlement.rpc import COMMITMENTS, Commitment, RpcFailure
 
 MAX_TRANSACTION_BYTES = 1_232  # IPv6's minimum MTU of 1,280 less its headers
 RESEND_SECONDS = 2.0
+MAX_RESEND_SECONDS = 60.0  # a blockhash lives about as long
 POLL_SECONDS = 0.2
 MAX_SEND_FAILURES = 6
 PREFLIGHT_FAILURE = -32002
@@ -93,7 +95,7 @@ def sign(
 
 
 async def follow(
-    rpc: Rpc, signed: SignedTransaction, commitment: Commitment, names: ErrorNames, possibly_sent: bool = False
+    rpc: Caller, signed: SignedTransaction, commitment: Commitment, names: ErrorNames, possibly_sent: bool = False
 ) -> Confirmed:
     """Sends `signed` until it reaches `commitment` ("confirmed" or "finalized").
 
@@ -103,18 +105,20 @@ async def follow(
     """
     if commitment == "processed":
         raise ValueError('a processed transaction may still be rolled back: follow it to "confirmed" or "finalized"')
-    failures, send_at = 0, trio.current_time()
+    failures, pause, send_at = 0, RESEND_SECONDS, trio.current_time()
     while True:
         if trio.current_time() >= send_at:
             try:
                 await _send(rpc, signed, not possibly_sent, names)
                 failures = 0
-            except L1Unreachable:
+                pause = RESEND_SECONDS
+            except L1Unreachable as error:
                 failures += 1
                 if failures >= MAX_SEND_FAILURES:
                     raise
+                pause = min(max(2 * pause, error.retry_after_seconds), MAX_RESEND_SECONDS)
             possibly_sent = True
-            send_at = trio.current_time() + RESEND_SECONDS
+            send_at = trio.current_time() + pause
         status = await _status(rpc, signed.signature)
         if status is None:
             height = await block_height(rpc, "finalized")
@@ -133,11 +137,11 @@ async def follow(
         await trio.sleep(POLL_SECONDS)
 
 
-async def block_height(rpc: Rpc, commitment: Commitment) -> int:
+async def block_height(rpc: Caller, commitment: Commitment) -> int:
     return int(await rpc.call("getBlockHeight", [{"commitment": commitment}]))
 
 
-async def _send(rpc: Rpc, signed: SignedTransaction, preflight: bool, names: ErrorNames) -> None:
+async def _send(rpc: Caller, signed: SignedTransaction, preflight: bool, names: ErrorNames) -> None:
     options = {
         "encoding": "base64",
         "skipPreflight": not preflight,
@@ -155,7 +159,7 @@ async def _send(rpc: Rpc, signed: SignedTransaction, preflight: bool, names: Err
             raise failure(refused, signed, error.data.get("logs") or (), False, names) from error
 
 
-async def _status(rpc: Rpc, signature: str, history: bool = False) -> dict[str, Any] | None:
+async def _status(rpc: Caller, signature: str, history: bool = False) -> dict[str, Any] | None:
     try:
         answer = await rpc.call("getSignatureStatuses", [[signature], {"searchTransactionHistory": history}])
     except L1RpcError:
@@ -167,7 +171,7 @@ async def _status(rpc: Rpc, signature: str, history: bool = False) -> dict[str, 
     return status
 
 
-async def _detail(rpc: Rpc, signature: str) -> dict[str, Any] | None:
+async def _detail(rpc: Caller, signature: str) -> dict[str, Any] | None:
     """The stored transaction. A node writes it down a moment after it reports the status."""
     options = {"encoding": "base64", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
     for _ in range(HISTORY_LOOKUPS):
@@ -183,7 +187,7 @@ async def _detail(rpc: Rpc, signature: str) -> dict[str, Any] | None:
     return None
 
 
-async def _confirmed(rpc: Rpc, signature: str, slot: int) -> Confirmed:
+async def _confirmed(rpc: Caller, signature: str, slot: int) -> Confirmed:
     detail = await _detail(rpc, signature)
     if detail is None:
         return Confirmed(signature, slot, None, ())

@@ -26,6 +26,7 @@ class View:
 
     slot: int
     finalized_slot: int
+    """The slot that `epoch_posted_at_finalized` was read at: an absence is worth no more than the slot it was seen at."""
     epoch_posted_at_finalized: bool
     parameters: Parameters
     posted: PostedHead
@@ -37,7 +38,8 @@ class View:
 
 @dataclass(frozen=True)
 class Own:
-    """What this validator is and has said: its index in the pinned set, its judgements by (task id, result hash), its last vote."""
+    """What this validator is and has said: its index in the pinned set, its judgements by (task id, result hash), and its vote for the
+    highest attempt of the proposal's epoch."""
 
     set_index: int
     judgements: Mapping[tuple[bytes, bytes], Judgement]
@@ -84,14 +86,14 @@ def _check_slots(message: CheckpointMessage, view: View) -> None:
 
 
 def _check_attempt(message: CheckpointMessage, view: View, last: Attested | None) -> None:
-    """One vote per attempt, and the next attempt only when the one before can no longer land."""
-    later = last is not None and last.epoch == message.epoch and message.attempt > last.attempt
-    if last is not None and later and view.finalized_slot <= last.expiry_slot:
+    """One vote per attempt, and the next attempt only when the one before can no longer land. An epoch before one that was attested already
+    comes again when L1 took its post back; the same two conditions hold for it."""
+    if view.epoch_posted_at_finalized:
+        raise Refused(f"epoch {message.epoch} is on L1 already")
+    if last is not None and message.attempt > last.attempt and view.finalized_slot <= last.expiry_slot:
         raise Refused(
             f"attempt {last.attempt} may still land: it expires at slot {last.expiry_slot}, finalized is {view.finalized_slot}"
         )
-    if message.attempt > 0 and view.epoch_posted_at_finalized:
-        raise Refused(f"epoch {message.epoch} is on L1 already")
 
 
 def _check_inbox(message: CheckpointMessage, parent: Parent, view: View) -> None:

@@ -1,5 +1,6 @@
 """Attests the proposal that waits for this validator: fetches it, looks at L1, checks, remembers the vote, and only then signs and sends."""
 
+from functools import partial
 from typing import Any
 
 import structlog
@@ -68,12 +69,15 @@ class Attester:
             raise Refused("the BLS key of this validator is not the one that its authority registered")
         data = await self._sequencer.get_blob(_name(proposal), MAX_BATCH_BYTES)
         view = await self._view(message, config)
-        own = Own(set_index, self._verdicts, self._protection.last())
+        own = Own(set_index, self._verdicts, self._protection.last_of(epoch))
         roots = await trio.to_thread.run_sync(
             attest.check, message, data, head.parent(self._domain), head.epoch, context, view, own
         )
         digest = message.hash(self._domain)
-        await trio.to_thread.run_sync(self._protection.record, epoch, attempt, digest, message.expiry_slot)
+        final_epoch = self._follower.chain.finalized.epoch
+        await trio.to_thread.run_sync(
+            partial(self._protection.record, epoch, attempt, digest, message.expiry_slot, final_epoch=final_epoch)
+        )
         self._follower.chain.candidates[digest] = Link(message, roots.state)
         answer = await self._sequencer.call_signed(
             "submitAttestation",
@@ -98,10 +102,11 @@ class Attester:
         left = None
         if cursor < config.inbox.count:
             left = (await self._l1.fetch_inbox_entries(cursor, cursor + 1, "confirmed"))[0]
+        finalized_slot, posted = await self._l1.checkpoint_as_of(message.epoch, "finalized")
         return View(
             slot=await self._l1.get_slot("confirmed"),
-            finalized_slot=await self._l1.get_slot("finalized"),
-            epoch_posted_at_finalized=await self._l1.fetch_checkpoint(message.epoch, "finalized") is not None,
+            finalized_slot=finalized_slot,
+            epoch_posted_at_finalized=posted is not None,
             parameters=config.parameters,
             posted=config.posted,
             inbox_hash_at_cursor=inbox_hash,

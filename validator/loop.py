@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from settlement import bls
 from settlement.client import L1Client
-from settlement.errors import AccountError, L1RpcError, L1Unreachable, NotInitialized
+from settlement.errors import AccountError, L1Disagreement, L1RpcError, L1Unreachable, NotInitialized
 from settlement.keys import read_bls_secret, read_keypair
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
@@ -27,7 +27,16 @@ from worker.child import open_child
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
 # NotInitialized passes too: right after `initialize` the Config is there at `confirmed`, and not yet at `finalized`.
-_PASSING = (SequencerUnreachable, BadAnswer, RpcError, L1Unreachable, L1RpcError, AccountError, NotInitialized)
+_PASSING = (
+    SequencerUnreachable,
+    BadAnswer,
+    RpcError,
+    L1Unreachable,
+    L1Disagreement,
+    L1RpcError,
+    AccountError,
+    NotInitialized,
+)
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
 
@@ -38,7 +47,7 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
     secret = bls.SecretKey.from_bytes(read_bls_secret(config.bls_keypair))
     program = Pubkey.from_string(config.program_id) if config.program_id else None
     arguments = ["--device", config.device, "--threads", str(config.threads)]
-    async with L1Client(config.url, program) as l1, open_child("validator.replay", arguments) as child:
+    async with L1Client(config.l1_urls, program) as l1, open_child("validator.replay", arguments) as child:
         environment = await child.call("environment")
         await _until_initialized(l1)
         domain = await l1.domain()
@@ -68,7 +77,7 @@ async def _until_initialized(l1: L1Client) -> None:
         try:
             await l1.check_cluster()
             return
-        except (L1Unreachable, L1RpcError, NotInitialized) as error:
+        except (L1Unreachable, L1Disagreement, L1RpcError, NotInitialized) as error:
             if str(error) != said:
                 _LOG.info("waiting for L1", reason=str(error))
             said = str(error)

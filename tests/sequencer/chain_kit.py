@@ -170,9 +170,9 @@ class Bench:
         with self.database.transaction() as tx:
             return self.chain.give_up(tx)
 
-    def fork(self, epoch: int) -> list[bytes]:
+    def fork(self, epoch: int) -> None:
         with self.database.transaction() as tx:
-            return self.chain.fork(tx, epoch)
+            self.chain.fork(tx, epoch)
 
     def forget_deposits(self, count: int) -> None:
         """L1 takes its last `count` inbox entries back."""
@@ -192,6 +192,7 @@ def describe(chain: Chain) -> dict[str, object]:
         "finalized": (position.finalized.epoch, position.finalized.checkpoint_hash, position.finalized.state.root),
         "posted": [(flight.row, flight.head.state.root) for flight in position.posted],
         "current": position.current and (position.current.row, position.current.head.state.root),
+        "behind": [(flight.row, flight.head.state.root) for flight in position.behind],
         "open": (position.open.epoch, position.open.base_slot, position.open.state.root, position.open.records),
         "groups": [group.seq for group in position.open.groups],
         "waiting": sorted(group.seq for group in position.waiting),

@@ -148,7 +148,7 @@ def test_what_waits_is_forgotten_only_when_its_authorisation_has_run_out(bench: 
     bench.check_restart()
 
 
-def test_a_fork_posts_the_same_again_and_opens_what_came_after(bench: Bench) -> None:
+def test_a_fork_posts_the_same_again_in_its_order(bench: Bench) -> None:
     bench.deposit(ALICE, 1_000)
     bench.ingest()
     bench.whole_epoch()
@@ -156,23 +156,53 @@ def test_a_fork_posts_the_same_again_and_opens_what_came_after(bench: Bench) -> 
     bench.whole_epoch()
     later = bench.submit(ALICE, 20)
     third = bench.cut()
-    posted_first = bench.chain.position.posted[0].row
+    before = [flight.row for flight in bench.chain.position.posted]
+    root = bench.chain.open.state.root
     bench.fork(1)
     position = bench.chain.position
-    assert position.current is not None and position.posted == ()
-    assert position.current.row.status is CheckpointStatus.POSTING
-    assert position.current.row.hash == posted_first.hash
-    assert position.current.row.aggregate == posted_first.aggregate
-    assert [g.seq for g in position.open.groups] == [0, later.seq]
+    assert position.posted == ()
+    assert [flight.row.status for flight in position.in_flight] == [
+        CheckpointStatus.POSTING, CheckpointStatus.POSTING, CheckpointStatus.ATTESTING
+    ]  # fmt: skip
+    for flight, row in zip(position.in_flight, before, strict=False):
+        assert (flight.row.hash, flight.row.aggregate) == (row.hash, row.aggregate)
+    assert (position.open.epoch, position.open.state.root) == (4, root)
+    bench.check_restart()
+    with pytest.raises(RuntimeError, match="in flight"):
+        bench.cut()
+    bench.post()
     bench.check_restart()
     bench.post()
+    assert bench.chain.position.current is not None
+    assert bench.chain.position.current.row == third.row
+    assert third.row.seqs == [later.seq]
+    bench.certify()
+    bench.post()
+    bench.check_restart()
+    assert [flight.row.epoch for flight in bench.chain.position.posted] == [1, 2, 3]
+
+
+def test_what_is_behind_a_dead_attempt_is_open_again_with_it(bench: Bench) -> None:
+    """The parent that it extends never came to be, so its certificate is void."""
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.whole_epoch()
+    first = bench.submit(ALICE, 10)
+    bench.whole_epoch()
+    bench.fork(1)
+    bench.give_up()
+    assert bench.chain.position.in_flight == ()
+    assert [group.seq for group in bench.chain.open.groups] == [first.seq]
+    bench.check_restart()
     again = bench.cut()
-    assert (again.row.epoch, again.row.attempt) == (2, 1)
+    assert (again.row.epoch, again.row.attempt) == (1, 1)
     bench.certify()
     bench.post()
     bench.submit(ALICE, 5)
-    fourth = bench.cut()
-    assert (fourth.row.epoch, fourth.row.attempt) == (3, third.row.attempt + 1)
+    second = bench.cut()
+    assert (second.row.epoch, second.row.attempt) == (2, 1)
+    with pytest.raises(RuntimeError, match="not among those posted"):
+        bench.fork(2)
 
 
 def test_finality_keeps_the_snapshot_and_drops_the_rows(bench: Bench) -> None:
@@ -371,7 +401,7 @@ class RandomChain(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         position = self.bench.chain.position
-        flights = [*position.posted, *([position.current] if position.current else [])]
+        flights = [*position.posted, *position.in_flight]
         held = {seq for flight in flights for seq in flight.row.seqs}
         held |= {group.seq for group in position.groups}
         assert self.accepted == held | self.final

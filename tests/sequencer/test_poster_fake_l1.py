@@ -63,6 +63,9 @@ class FakeL1:
     says_expired: bool = False
     signed: list[EpochRow | int] = field(default_factory=list)
     confirms: list[tuple[str, bool]] = field(default_factory=list)
+    prices: list[int] = field(default_factory=list)
+    offered: list[int] = field(default_factory=list)
+    troubles: dict[str, str | None] = field(default_factory=dict)
 
     program_id = DOMAIN.program
     treasury = TREASURY
@@ -113,6 +116,12 @@ class FakeL1:
     async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None:
         return (self.finalized if commitment == "finalized" else self.confirmed).get(epoch)
 
+    async def checkpoint_as_of(self, epoch: int, commitment: Commitment) -> tuple[int, Checkpoint | None]:
+        return await self.slot(commitment), await self.checkpoint(epoch, commitment)
+
+    async def recent_prices(self) -> list[int]:
+        return self.prices
+
     async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
         if end > len(self.bench.inbox):
             raise AccountMissing("inbox", "inbox entry")
@@ -123,8 +132,9 @@ class FakeL1:
             for r in self.bench.inbox[start:end]
         )
 
-    async def sign_post(self, row: EpochRow) -> SentRow:
+    async def sign_post(self, row: EpochRow, price_micro_lamports: int) -> SentRow:
         self.signed.append(row)
+        self.offered.append(price_micro_lamports)
         return SentRow(raw=b"post", signature=f"post-{len(self.signed)}", last_valid_block_height=self.slot_now + 150)
 
     async def sign_finalize(self, epoch: int) -> SentRow:
@@ -309,7 +319,7 @@ async def test_a_crash_after_the_post_finds_the_checkpoint_and_its_transaction(r
     await rig.cut()
     rig.attest()
     await rig.step()
-    sent = await rig.l1.sign_post(rig.current)
+    sent = await rig.l1.sign_post(rig.current, 0)
     with rig.node.database.transaction() as tx:
         rig.node.chain.note_sent(tx, sent)
     await rig.l1.confirm(sent, False)
@@ -356,7 +366,7 @@ async def test_an_attempt_that_landed_late_is_not_given_up(rig: Rig) -> None:
     assert rig.node.chain.position.posted[0].row.attempt == 0
 
 
-async def test_a_fork_takes_a_confirmed_post_back_and_it_is_posted_again(rig: Rig) -> None:
+async def test_a_fork_takes_confirmed_posts_back_and_they_are_posted_again(rig: Rig) -> None:
     first = await rig.post()
     rig.bench.submit(ALICE, 100)
     second = await rig.post()
@@ -371,9 +381,54 @@ async def test_a_fork_takes_a_confirmed_post_back_and_it_is_posted_again(rig: Ri
     rig.restart()
     assert await rig.step()
     assert rig.l1.confirmed[1].hash == first.hash
-    rig.l1.slot_now, rig.l1.finalized_slot = second.expiry_slot + 40, second.expiry_slot + 8
-    third = await rig.cut()
-    assert (third.epoch, third.attempt, third.seqs) == (2, 1, second.seqs)
+    assert await rig.step()
+    assert rig.l1.confirmed[2].hash == second.hash
+    assert [flight.row.epoch for flight in rig.node.chain.position.posted] == [1, 2]
+
+
+async def test_posts_that_l1s_nodes_bring_back_by_themselves_are_found(rig: Rig) -> None:
+    """After a fork the leaders' nodes send the old transactions again; the sequencer need not even be there."""
+    await rig.post()
+    rig.bench.submit(ALICE, 100)
+    await rig.post()
+    kept = dict(rig.l1.confirmed)
+    rig.l1.confirmed.clear()
+    await rig.poll()
+    await rig.poll()
+    rig.l1.confirmed.update(kept)
+    sent = len(rig.l1.signed)
+    await rig.poll()
+    assert await rig.step()
+    assert await rig.step()
+    assert [flight.row.epoch for flight in rig.node.chain.position.posted] == [1, 2]
+    assert len(rig.l1.signed) == sent
+    assert rig.node.lag() is None
+
+
+async def test_an_epoch_that_a_fork_dropped_for_good_takes_its_next_attempt_and_so_does_its_child(rig: Rig) -> None:
+    first = await rig.post()
+    rig.bench.submit(ALICE, 100)
+    second = await rig.post()
+    rig.l1.confirmed.clear()
+    await rig.poll()
+    await rig.poll()
+    rig.l1.lands = False
+    rig.l1.slot_now, rig.l1.finalized_slot = second.expiry_slot + 40, first.expiry_slot + 1
+    await rig.poll()
+    assert await rig.step()
+    assert rig.node.chain.position.in_flight == ()
+    rig.l1.lands = True
+    again = await rig.post()
+    assert (again.epoch, again.attempt, again.seqs) == (1, 1, second.seqs)
+    rig.bench.submit(ALICE, 5)
+    await rig.poll()
+    rig.node.open_since = float("-inf")
+    assert not await epoch_loop.cut_if_due(rig.node, rig.l1), (
+        "the first attempt of epoch 2 may still land, as far as anybody knows"
+    )
+    rig.l1.finalized_slot = second.expiry_slot + 1
+    third = await rig.post()
+    assert (third.epoch, third.attempt, third.parent_hash) == (2, 1, again.hash)
 
 
 async def test_a_fork_takes_deposits_back_and_what_rested_on_them_waits(rig: Rig) -> None:

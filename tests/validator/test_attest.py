@@ -257,9 +257,10 @@ def test_the_next_attempt_waits_until_the_last_can_no_longer_land() -> None:
     with pytest.raises(Refused, match="attempt 0 may still land: it expires at slot 30, finalized is 30"):
         attest(second, own=own)
     assert attest(second, replace(VIEW, finalized_slot=31), own)
-    # The same attempt is for the slashing protection to judge; another epoch's last vote says nothing.
+    with pytest.raises(Refused, match="on L1 already"):
+        attest(second, replace(VIEW, finalized_slot=31, epoch_posted_at_finalized=True), own)
+    # The same attempt is for the slashing protection to judge.
     assert attest(HONEST, own=own)
-    assert attest(second, own=replace(own, last=Attested(0, 0, b"x" * 32, 99)))
 
 
 def test_a_set_other_than_the_pinned_one_is_refused() -> None:
