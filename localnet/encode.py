@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from solders.instruction import CompiledInstruction
@@ -13,6 +13,9 @@ from solders.pubkey import Pubkey
 from localnet.base58 import b58encode
 from localnet.errors import unsupported_transaction_version
 from localnet.history import InnerInstruction, LandedTransaction, TokenBalance
+from localnet.parse_instruction import parse_instruction
+from localnet.reserved_keys import RESERVED_KEYS, UPGRADEABLE_LOADER_ID
+from localnet.token_state import ui_amount_json
 from localnet.transaction_keys import is_static_key_writable
 
 _SHORT_META = frozenset(
@@ -40,13 +43,15 @@ def transaction_json(
         meta["rewards"] = None
     body: dict[str, Any] = {"meta": meta}
     if encoding == "accounts":
-        body["meta"] = {name: value for name, value in meta.items() if name in _SHORT_META}
+        hidden = () if show_rewards else ("rewards",)
+        body["meta"] = {name: value for name, value in meta.items() if name in _SHORT_META and name not in hidden}
         signatures = [str(signature) for signature in landed.transaction.signatures]
         body["transaction"] = {"accountKeys": _parsed_keys(landed), "signatures": signatures}
     else:
         body["transaction"] = encoded_transaction(landed, encoding)
     if encoding == "jsonParsed":
         del meta["loadedAddresses"]  # they stand among the account keys
+        meta["innerInstructions"] = parsed_inner_instructions_json(landed.inner_instructions, landed.account_keys)
     if max_supported_version is not None:
         body["version"] = "legacy" if version is None else version
     return body
@@ -64,7 +69,12 @@ def encoded_transaction(landed: LandedTransaction, encoding: str) -> Any:
     body: dict[str, Any] = {}
     if encoding == "jsonParsed":
         body["accountKeys"] = _parsed_keys(landed)
-        body["instructions"] = [_partly_decoded(i, landed.account_keys) for i in message.instructions]
+        body["instructions"] = [
+            ui_instruction(
+                i.program_id_index, bytes(i.accounts), bytes(i.data), TOP_LEVEL_STACK_HEIGHT, landed.account_keys
+            )
+            for i in message.instructions
+        ]
     else:
         header = message.header
         body["accountKeys"] = [str(key) for key in message.account_keys]
@@ -97,9 +107,9 @@ def meta_json(landed: LandedTransaction) -> dict[str, Any]:
         "loadedAddresses": loaded_addresses_json(landed.loaded_writable, landed.loaded_readonly),
         "logMessages": list(landed.logs),
         "postBalances": list(landed.post_balances),
-        "postTokenBalances": [token_balance_json(b) for b in landed.post_token_balances],
+        "postTokenBalances": [token_balance_json(b, is_stored=True) for b in landed.post_token_balances],
         "preBalances": list(landed.pre_balances),
-        "preTokenBalances": [token_balance_json(b) for b in landed.pre_token_balances],
+        "preTokenBalances": [token_balance_json(b, is_stored=True) for b in landed.pre_token_balances],
         "rewards": [],
         "status": status_json(landed.error),
     }
@@ -112,11 +122,18 @@ def memo(landed: LandedTransaction) -> str | None:
     """The top-level memos as agave lists them, each as "[length] text"; None without any."""
     message = landed.transaction.message
     found = [
-        f"[{len(instruction.data)}] {bytes(instruction.data).decode(errors='replace')}"
+        f"[{len(instruction.data)}] {_memo_text(bytes(instruction.data))}"
         for instruction in message.instructions
         if landed.account_keys[instruction.program_id_index] in _MEMO_PROGRAMS
     ]
     return "; ".join(found) or None
+
+
+def _memo_text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "(unparseable)"
 
 
 def status_json(error: Any) -> dict[str, Any]:
@@ -135,19 +152,31 @@ def return_data_json(return_data: tuple[Pubkey, bytes] | None) -> dict[str, Any]
 
 
 def inner_instructions_json(groups: Sequence[Sequence[InnerInstruction]]) -> list[dict[str, Any]]:
+    return _inner(
+        groups,
+        lambda inner: {
+            "accounts": list(inner.accounts),
+            "data": b58encode(inner.data),
+            "programIdIndex": inner.program_id_index,
+            "stackHeight": inner.stack_height,
+        },
+    )
+
+
+def parsed_inner_instructions_json(
+    groups: Sequence[Sequence[InnerInstruction]], keys: Sequence[Pubkey]
+) -> list[dict[str, Any]]:
+    return _inner(
+        groups,
+        lambda inner: ui_instruction(inner.program_id_index, inner.accounts, inner.data, inner.stack_height, keys),
+    )
+
+
+def _inner(
+    groups: Sequence[Sequence[InnerInstruction]], show: Callable[[InnerInstruction], dict[str, Any]]
+) -> list[dict[str, Any]]:
     return [
-        {
-            "index": index,
-            "instructions": [
-                {
-                    "accounts": list(inner.accounts),
-                    "data": b58encode(inner.data),
-                    "programIdIndex": inner.program_id_index,
-                    "stackHeight": inner.stack_height,
-                }
-                for inner in group
-            ],
-        }
+        {"index": index, "instructions": [show(inner) for inner in group]}
         for index, group in enumerate(groups)
         if group
     ]
@@ -162,43 +191,49 @@ def _compiled(instruction: CompiledInstruction, stack_height: int) -> dict[str, 
     }
 
 
-def _partly_decoded(instruction: CompiledInstruction, keys: Sequence[Pubkey]) -> dict[str, Any]:
-    return {
-        "accounts": [str(keys[index]) for index in bytes(instruction.accounts)],
-        "data": b58encode(bytes(instruction.data)),
-        "programId": str(keys[instruction.program_id_index]),
-        "stackHeight": TOP_LEVEL_STACK_HEIGHT,
-    }
+def ui_instruction(
+    program_id_index: int, accounts: bytes, data: bytes, stack_height: int | None, keys: Sequence[Pubkey]
+) -> dict[str, Any]:
+    """Parsed where its program is known, else with its accounts by name and its data as it is."""
+    program_id, names = str(keys[program_id_index]), [str(keys[index]) for index in accounts]
+    parsed = parse_instruction(program_id, data, names)
+    if parsed is None:
+        parsed = {"accounts": names, "data": b58encode(data), "programId": program_id}
+    return parsed | {"stackHeight": stack_height}
 
 
 def _parsed_keys(landed: LandedTransaction) -> list[dict[str, Any]]:
+    """What the runtime lets a transaction write: not the reserved addresses, and no program that it calls, unless the
+    loader that may replace programs is among the accounts.
+    """
     message = landed.transaction.message
     signers = message.header.num_required_signatures
-    entries = [
-        (key, index < signers, is_static_key_writable(landed.transaction, index), "transaction")
-        for index, key in enumerate(message.account_keys)
-    ]
-    entries += [(key, False, True, "lookupTable") for key in landed.loaded_writable]
-    entries += [(key, False, False, "lookupTable") for key in landed.loaded_readonly]
+    called = frozenset(instruction.program_id_index for instruction in message.instructions)
+    if UPGRADEABLE_LOADER_ID in landed.account_keys:
+        called = frozenset()
+    static, writable = len(message.account_keys), len(landed.loaded_writable)
     return [
-        {"pubkey": str(key), "signer": signer, "source": source, "writable": writable}
-        for key, signer, writable, source in entries
+        {
+            "pubkey": str(key),
+            "signer": index < signers,
+            "source": "transaction" if index < static else "lookupTable",
+            "writable": key not in RESERVED_KEYS
+            and index not in called
+            and (is_static_key_writable(landed.transaction, index) if index < static else index < static + writable),
+        }
+        for index, key in enumerate(landed.account_keys)
     ]
 
 
-def token_balance_json(balance: TokenBalance) -> dict[str, Any]:
-    ui_amount = balance.amount / 10**balance.decimals
-    whole, fraction = divmod(balance.amount, 10**balance.decimals)
-    text = f"{whole}.{fraction:0{balance.decimals}d}".rstrip("0").rstrip(".") if balance.decimals else str(whole)
+def token_balance_json(balance: TokenBalance, *, is_stored: bool) -> dict[str, Any]:
+    """A stored balance of zero has lost its uiAmount: agave's storage cannot tell it from none."""
+    shown = ui_amount_json(balance.amount, balance.decimals)
+    if is_stored and balance.amount == 0:
+        shown["uiAmount"] = None
     return {
         "accountIndex": balance.account_index,
         "mint": str(balance.mint),
         "owner": str(balance.owner),
         "programId": str(balance.program_id),
-        "uiTokenAmount": {
-            "amount": str(balance.amount),
-            "decimals": balance.decimals,
-            "uiAmount": ui_amount if balance.amount else None,
-            "uiAmountString": text,
-        },
+        "uiTokenAmount": shown,
     }

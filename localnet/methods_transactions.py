@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,16 +21,16 @@ from localnet.bank import Outcome, not_executed
 from localnet.base58 import b58decode
 from localnet.commitment import Commitment
 from localnet.encode import (
-    inner_instructions_json,
     loaded_addresses_json,
     memo,
+    parsed_inner_instructions_json,
     return_data_json,
     status_json,
     token_balance_json,
     transaction_json,
 )
 from localnet.errors import RpcError, filter_transaction_not_found, internal_error, invalid_params, preflight_failure
-from localnet.history import LandedTransaction
+from localnet.history import LandedTransaction, TokenBalance
 from localnet.methods_accounts import account_encoder
 from localnet.methods_ledger import blockhash_json, require_confirmed, slot_of
 from localnet.node import Node, with_context
@@ -107,7 +107,7 @@ def simulate_transaction(node: Node, text: str, config: params.SimulateConfig | 
     body = _simulation_json(outcome, replacement, _requested_accounts(node, config, outcome, slot, len(keys.all)))
     body["loadedAddresses"] = loaded_addresses_json(keys.loaded_writable, keys.loaded_readonly)
     if config.inner_instructions:
-        body["innerInstructions"] = inner_instructions_json(outcome.inner_instructions)
+        body["innerInstructions"] = parsed_inner_instructions_json(outcome.inner_instructions, keys.all)
     if outcome.executed:
         body |= _balances(node, outcome, keys.all, slot)
     return with_context(slot, body)
@@ -342,9 +342,13 @@ def _balances(node: Node, outcome: Outcome, keys: Sequence[Pubkey], slot: int) -
     return {
         "preBalances": pre,
         "postBalances": post,
-        "preTokenBalances": [token_balance_json(b) for b in token_balances(keys, lookup(before))],
-        "postTokenBalances": [token_balance_json(b) for b in token_balances(keys, lookup(after))],
+        "preTokenBalances": _token_balances_json(token_balances(keys, lookup(before))),
+        "postTokenBalances": _token_balances_json(token_balances(keys, lookup(after))),
     }
+
+
+def _token_balances_json(balances: Iterable[TokenBalance]) -> list[dict[str, Any]]:
+    return [token_balance_json(balance, is_stored=False) for balance in balances]
 
 
 def _block_time(node: Node, slot: int) -> int | None:
