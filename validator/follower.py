@@ -67,8 +67,7 @@ class Follower:
         if chain.finalized.epoch < finalized.epoch <= chain.head.epoch:
             if chain.hash_of(finalized.epoch) != finalized.hash:
                 raise Divergence(f"epoch {finalized.epoch} is final as {finalized.hash.hex()} on L1, another one here")
-            older = chain.finalized
-            await trio.to_thread.run_sync(self._store.save, older, chain.finalize(finalized.epoch))
+            await trio.to_thread.run_sync(self._store.save, chain.finalize(finalized.epoch))
         return config
 
     async def _catch_up(self, config: Config) -> None:

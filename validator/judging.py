@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from settlement import bls, messages, spec, work
+from settlement.ledger import State
 from settlement.records import ConsensusVote, Op, Reason, Record
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient
@@ -79,6 +80,12 @@ class Judge:
             detail=judgement.detail,
         )
         await self._send(claim, judgement, set_index)
+
+    async def forget_settled(self, finalized: State) -> None:
+        """Drops the judgements that no batch can need any more."""
+        forgotten = await trio.to_thread.run_sync(self._verdicts.forget_settled, finalized)
+        if forgotten:
+            self._log.info("judgements of settled tasks forgotten", count=forgotten)
 
     async def _judgement(
         self, claim: Claim, duty: Mapping[str, Any], signature: bytes, disputed: Sequence[int]

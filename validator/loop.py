@@ -20,9 +20,9 @@ from validator.chain import Chain
 from validator.config import ValidatorConfig
 from validator.follower import Follower
 from validator.judging import Judge
-from validator.slashing_protection import SlashingProtection
-from validator.store import Store
-from validator.verdicts import Verdicts
+from validator.slashing_protection import ProtectionUnwritable, SlashingProtection
+from validator.store import Store, StoreUnwritable
+from validator.verdicts import Verdicts, VerdictsUnwritable
 from worker.child import open_child
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
@@ -36,6 +36,9 @@ _PASSING = (
     L1RpcError,
     AccountError,
     NotInitialized,
+    StoreUnwritable,
+    ProtectionUnwritable,
+    VerdictsUnwritable,
 )
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
@@ -94,6 +97,7 @@ class _Rounds:
         self._authority = str(Pubkey(sequencer.public_key))
         self._judging: set[str] = set()
         self._outside = False
+        self._forgotten_epoch = 0
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator", authority=self._authority)
 
@@ -111,6 +115,9 @@ class _Rounds:
 
     async def _round(self, nursery: trio.Nursery) -> None:
         config = await self._follower.follow()
+        if (finalized := self._follower.chain.finalized).epoch != self._forgotten_epoch:
+            await self._judge.forget_settled(finalized.state)
+            self._forgotten_epoch = finalized.epoch
         duties = await self._duties()
         if duties is None:
             return
@@ -141,7 +148,7 @@ class _Rounds:
         try:
             async with self._one_at_a_time:
                 await self._judge.judge(duty, set_index)
-        except SequencerError as error:
+        except (SequencerError, VerdictsUnwritable, OSError) as error:
             self._log.warning("verdict not sent", error=str(error))
         finally:
             self._judging.discard(name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from settlement import durable
 from settlement.signing import Domain
 from settlement.tags import fixed
 
@@ -35,6 +36,10 @@ class ProtectionError(Exception):
 
 class ProtectionLocked(ProtectionError):
     """Another process holds the database."""
+
+
+class ProtectionUnwritable(ProtectionError):
+    """The disk refused a vote: its signature must not leave."""
 
 
 class OtherIdentity(ProtectionError):
@@ -117,10 +122,15 @@ class SlashingProtection:
         self._db.execute("BEGIN EXCLUSIVE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            durable.reached(durable.COMMITTING, self._path)
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and "locked" not in str(error):
+                raise ProtectionUnwritable(f"{self._path} cannot be written: {error}") from error
             raise
-        self._db.execute("COMMIT")
+        durable.reached(durable.COMMITTED, self._path)
 
     def __enter__(self) -> "SlashingProtection":
         return self
@@ -152,7 +162,8 @@ class SlashingProtection:
         return int(self._db.execute("SELECT epoch FROM floor").fetchone()[0])
 
     def record(self, epoch: int, attempt: int, digest: bytes, expiry_slot: int, *, final_epoch: int = 0) -> None:
-        """Makes this vote durable; only after it returns may the signature leave. The same vote again is fine.
+        """Makes this vote durable; only after it returns may the signature leave. The same vote again is fine; ProtectionUnwritable when the
+        disk refuses.
 
         `final_epoch` is the last epoch known to be final on L1: the floor rises to it, and what was kept of epochs up to it is forgotten.
         SlashableAttestation when the epoch is not above the floor, a higher attempt of it was attested, or this one with another digest.

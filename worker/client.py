@@ -11,7 +11,7 @@ from settlement.records import Op, Record, TaskResult, WorkerRegistration
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import node_id
-from worker.journal import Entry
+from worker.journal import Entry, JournalError
 
 NONCE_ATTEMPTS = 3
 
@@ -72,9 +72,11 @@ class WorkerClient:
         )
 
     async def upload(self, entry: Entry) -> str:
-        """All blobs that the reveal needs; the sha256 of the entries in hex."""
-        for path in entry.trained.files.values():
-            await self._sequencer.put_blob(path)
+        """All blobs that the reveal needs; the sha256 of the entries in hex. JournalError when a file is not what was trained."""
+        for state_hash, path in entry.trained.files.items():
+            found = await self._sequencer.put_blob(path)
+            if found != state_hash.hex():
+                raise JournalError(f"{path} is damaged: its sha256 is {found}, trained was {state_hash.hex()}")
         return await self._sequencer.put_blob(entry.trained.entries_blob)
 
     async def reveal(self, entry: Entry, entries_sha256: str) -> None:

@@ -3,19 +3,24 @@ a worker killed afterwards can still reveal; kept, with the files of the states,
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from settlement import durable
 from worker.job import Trained
 
 
 class JournalError(Exception):
-    """An entry on disk cannot be read; the message names the file."""
+    """An entry on disk is not what was written; the message names the file."""
+
+
+class JournalUnwritable(Exception):
+    """The disk refused an entry: nothing of it may be promised yet."""
 
 
 class Stage(StrEnum):
@@ -51,20 +56,18 @@ class Journal:
         return self._folder / task_id.hex()
 
     def save(self, entry: Entry) -> None:
-        """Durable when it returns: the result's files, the entry and the folders' directories are on disk."""
+        """Durable when it returns: the result's files, the entry and the folders' directories are on disk. JournalUnwritable otherwise, and then
+        the entry before it, if there was one, is still there."""
         folder = self.folder_of(entry.task_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        if entry.stage is Stage.SEALED:
-            for path in entry.trained.files.values():
-                _fsync(path)
-        partial = folder / "entry.json.part"
-        with partial.open("w") as file:
-            json.dump(_to_json(entry), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(folder / "entry.json")
-        _fsync(folder)
-        _fsync(self._folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if entry.stage is Stage.SEALED:
+                for path in entry.trained.files.values():
+                    durable.sync_file(path)
+            durable.write(folder / "entry.json.part", folder / "entry.json", _sealed(_to_json(entry)))
+            durable.sync_folder(self._folder)
+        except OSError as error:
+            raise JournalUnwritable(f"{folder / 'entry.json'} cannot be written: {error.strerror}") from error
 
     def entries(self) -> Iterator[Entry]:
         """All entries; folders of runs that never came to one are removed."""
@@ -74,7 +77,7 @@ class Journal:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
-                yield _from_json(json.loads(path.read_text()))
+                yield _from_json(_unsealed(path.read_bytes()))
             except (ValueError, KeyError, TypeError) as error:
                 raise JournalError(f"{path} is damaged ({error}); move it away to go on without that result") from error
 
@@ -83,12 +86,18 @@ class Journal:
         shutil.rmtree(self.folder_of(task_id), ignore_errors=True)
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sealed(value: dict[str, Any]) -> bytes:
+    """The entry as one line of JSON, after a line with its sha256."""
+    text = json.dumps(value).encode()
+    return sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    checksum, _, text = data.partition(b"\n")
+    if sha256(text).hexdigest().encode() != checksum:
+        raise ValueError("its checksum does not match")
+    value: dict[str, Any] = json.loads(text)
+    return value
 
 
 def _to_json(entry: Entry) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from worker.child import Child, ChildDied, ChildError, open_child
 from worker.client import Lease, WorkerClient
 from worker.config import WorkerConfig
 from worker.job import Execute, Job, Trained
-from worker.journal import Entry, Journal, Stage
+from worker.journal import Entry, Journal, JournalError, JournalUnwritable, Stage
 from worker.progress import Progress
 
 MAX_PAUSE_SECONDS = 5.0
@@ -222,7 +222,16 @@ class _Worker:
         return entry
 
     async def _remember(self, entry: Entry) -> None:
-        await trio.to_thread.run_sync(self._journal.save, entry)
+        """Waits for room on a full disk: what is not in the journal must not be promised."""
+        pause = self._config.poll_seconds
+        while True:
+            try:
+                await trio.to_thread.run_sync(self._journal.save, entry)
+                break
+            except JournalUnwritable as error:
+                self._log.error("waiting for room on the disk", error=str(error))
+            await trio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
         self._entries[entry.task_id] = entry
 
     async def _forget(self, task_id: bytes) -> None:
@@ -240,6 +249,8 @@ class _Worker:
             if error.code != Code.NOT_FOUND:
                 raise
             raise TaskFailed(f"the dataset {name} is not to be had") from error
+        except OSError as error:
+            raise TaskFailed(f"the dataset {name} cannot be kept: {error.strerror}") from error
 
     async def _finish(self, entry: Entry) -> None:
         """Commits and reveals a sealed result; after a restart, whatever of that is still to be done. Forgets one that nobody wants any more."""
@@ -253,11 +264,18 @@ class _Worker:
             if error.code not in _GONE:
                 raise
             log.warning("the result is not wanted any more", error=str(error))
-            self._given_up.add((entry.task_id, entry.lease_id))
-            await self._forget(entry.task_id)
+            await self._give_up(entry)
+            return
+        except JournalError as error:
+            log.error("the result is lost", error=str(error))
+            await self._give_up(entry)
             return
         log.info("revealed", accuracy=entry.trained.accuracy)
         await self._remember(entry.revealed())
+
+    async def _give_up(self, entry: Entry) -> None:
+        self._given_up.add((entry.task_id, entry.lease_id))
+        await self._forget(entry.task_id)
 
     async def _is_revealed(self, entry: Entry) -> bool:
         task = await self._client.task(entry.task_id)

@@ -1,15 +1,17 @@
 """The validator's own copy of L2: what was final is on disk, what was not is cut back when L1 says otherwise."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rocksdict import Options, Rdict
 
-from settlement.ledger import Account, State
+from settlement.ledger import Account, State, Task, TaskStatus
 from settlement.messages import CheckpointMessage
-from settlement.records import Reason, Verdict
+from settlement.records import Kind, Mode, Reason, Verdict
 from settlement.signing import Domain
 from tests.settlement import kit
 from validator.chain import Chain, Link
@@ -44,11 +46,11 @@ def links() -> list[Link]:
 
 
 def test_the_finalized_state_is_there_after_a_restart(tmp_path: Path) -> None:
-    genesis, first, second, third = links()
+    _, first, second, third = links()
     store = Store(tmp_path, kit.DOMAIN)
     assert store.load().epoch == 0
-    store.save(genesis, first)
-    store.save(first, third)
+    store.save(first)
+    store.save(third)
     store.close()
     store = Store(tmp_path, kit.DOMAIN)
     loaded = store.load()
@@ -59,9 +61,9 @@ def test_the_finalized_state_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_another_chain_or_a_damaged_leaf_is_refused(tmp_path: Path) -> None:
-    genesis, first, *_ = links()
+    _, first, *_ = links()
     store = Store(tmp_path, kit.DOMAIN)
-    store.save(genesis, first)
+    store.save(first)
     store.close()
     other = Store(tmp_path, Domain(b"x" * 32, kit.DOMAIN.program))
     with pytest.raises(StoreError, match="another chain: genesis"):
@@ -73,9 +75,103 @@ def test_another_chain_or_a_damaged_leaf_is_refused(tmp_path: Path) -> None:
     raw[key] = value[:33] + bytes([value[33] ^ 1]) + value[34:]
     raw.close()
     store = Store(tmp_path, kit.DOMAIN)
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match=r"damaged.*remove it to follow L1 anew"):
         store.load()
     store.close()
+
+
+@pytest.mark.parametrize("at", [0, 31, 32, 60, -1])
+def test_a_damaged_checkpoint_is_found_by_its_checksum(tmp_path: Path, at: int) -> None:
+    _, first, *_ = links()
+    store = Store(tmp_path, kit.DOMAIN)
+    store.save(first)
+    store.close()
+    raw = Rdict(str(tmp_path), Options(raw_mode=True))
+    head = bytearray(raw[b"head"])
+    head[at] ^= 1
+    raw[b"head"] = bytes(head)
+    raw.close()
+    store = Store(tmp_path, kit.DOMAIN)
+    with pytest.raises(StoreError, match="does not have its checksum"):
+        store.load()
+    store.close()
+
+
+def test_a_store_in_use_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path, kit.DOMAIN)
+    with pytest.raises(StoreError, match="in use by another process"):
+        Store(tmp_path, kit.DOMAIN)
+    store.close()
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from settlement.records import Kind, Mode, Reason, Verdict
+from settlement.signing import Domain
+from tests.settlement import kit
+from tests.validator.test_chain_store import links
+from validator.claim import Judgement
+from validator.slashing_protection import ProtectionUnwritable, SlashingProtection
+from validator.store import Store, StoreUnwritable
+from validator.verdicts import Verdicts, VerdictsUnwritable
+
+def refused(kind, call, *arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))
+    try:
+        call(*arguments)
+    except kind:
+        return
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+    raise AssertionError(f"{call} was not refused")
+
+folder = Path(sys.argv[1])
+_, first, second, third = links()
+store = Store(folder / "state", kit.DOMAIN)
+store.load()
+store.save(first)
+refused(StoreUnwritable, store.save, second)
+store.save(third)
+store.close()
+store = Store(folder / "state", kit.DOMAIN)
+assert store.load().message == third.message
+store.close()
+
+verdicts = Verdicts(folder / "verdicts.sqlite")
+said = Judgement(Verdict.ACCEPT, Reason.NONE, (0, 3), 16, 990_000)
+refused(VerdictsUnwritable, verdicts.put, b"t", b"r", b"c", said)
+assert len(verdicts) == 0
+verdicts.put(b"t", b"r", b"c", said)
+assert len(verdicts) == 1
+verdicts.close()
+
+with SlashingProtection(folder / "protection.sqlite", kit.DOMAIN, bytes(48)) as protection:
+    refused(ProtectionUnwritable, protection.record, 1, 0, bytes(32), 9)
+    assert protection.last() is None
+    protection.record(1, 0, b"1" * 32, 9)
+    assert protection.last().digest == b"1" * 32
+"""
+
+
+def test_a_full_disk_refuses_all_three_and_room_makes_them_go_on(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_judgements_of_settled_tasks_are_forgotten_with_finality(tmp_path: Path) -> None:
+    said = Judgement(Verdict.ACCEPT, Reason.NONE, (0, 3), 16, 990_000)
+    verdicts = Verdicts(tmp_path / "verdicts.sqlite")
+    state = State.empty()
+    for name, status in (("paid", TaskStatus.PAID), ("refunded", TaskStatus.REFUNDED), ("open", TaskStatus.REVEALED)):
+        task_id = name.ljust(32).encode()
+        verdicts.put(task_id, b"r", b"c", said)
+        state = state.with_task(task_id, Task(bytes(20), Kind.TRAINING, Mode.REPLAY, status, 1, 9))
+    verdicts.put(b"unknown".ljust(32), b"r", b"c", said)
+    assert verdicts.forget_settled(state) == 2
+    assert {task_id.strip() for task_id, _ in verdicts} == {b"open", b"unknown"}
+    assert verdicts.forget_settled(state) == 0
+    verdicts.close()
 
 
 def test_links_are_appended_cut_back_and_finalized_in_order() -> None:
