@@ -15,7 +15,7 @@ class SequencerConfig(BaseModel):
     """`url` is L1's JSON-RPC; `keypair` a Solana key file that pays for posts and finalizations and has no authority of any kind.
     `urls` are further nodes of L1 that are asked besides: what decides is then what a majority says, of three nodes two.
 
-    What strangers may make the node hold or wait for: docs/rpc.md, section Limits. The three limits per address do not bind loopback unless
+    What strangers may make the node hold or wait for: docs/rpc.md, section Limits. The limits per address do not bind loopback unless
     `limit_loopback`: who calls from this machine is its owner, or a reverse proxy that has limits of its own.
 
     Seconds are monotonic time, slots are L1's. `max_records` leaves room in a batch for what a later attempt must add.

@@ -1,4 +1,5 @@
-"""HTTP: JSON-RPC at POST /, blobs at /blobs/<sha256>, Prometheus at /metrics, liveness at /health. No rule of the protocol lives here.
+"""HTTP: JSON-RPC at POST /, its OpenRPC document at /openrpc.json, blobs at /blobs/<sha256>, Prometheus at /metrics, liveness at /health.
+No rule of the protocol lives here.
 
 Every body has a size limit that is checked before and while it is read and a deadline for all of it; compressed bodies are refused.
 """
@@ -21,6 +22,7 @@ from starlette.routing import Route
 from sequencer import auth, dispatch, jsonrpc, metrics
 from sequencer import params as p
 from sequencer.blobs import HEX_SHA256, BlobRefused
+from sequencer.door import RateLimit, too_fast
 from sequencer.errors import RpcError
 from sequencer.methods import decode, need_l1
 from sequencer.node import Node
@@ -40,14 +42,15 @@ class _Refused(Exception):
         self.error = error
 
 
-def make_app(node: Node) -> Starlette:
-    """The ASGI application of this node."""
-    endpoints = _Endpoints(node)
+def make_app(node: Node, rate: RateLimit | None = None) -> Starlette:
+    """The ASGI application of this node; `rate` is what a batch's calls beyond the first are charged to."""
+    endpoints = _Endpoints(node, rate or RateLimit(node.config))
     return Starlette(
         routes=[
             Route("/", endpoints.call, methods=["POST"]),
             Route("/blobs/{name}", endpoints.put_blob, methods=["PUT"]),
             Route("/blobs/{name}", endpoints.get_blob, methods=["GET"]),
+            Route("/openrpc.json", endpoints.openrpc, methods=["GET"]),
             Route("/metrics", endpoints.metrics, methods=["GET"]),
             Route("/health", endpoints.health, methods=["GET"]),
         ],
@@ -62,19 +65,35 @@ async def _refusal(request: Request, refused: Exception) -> Response:
 
 
 class _Endpoints:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, rate: RateLimit) -> None:
         self._node = node
+        self._rate = rate
+        self._held_bytes = 0
 
     async def call(self, request: Request) -> Response:
         config = self._node.config
         _content_length(request, config.body_limit_bytes, needed=False)
         body = bytearray()
-        async for chunk in _chunks(request, config.body_limit_bytes, config.body_deadline_seconds):
-            body += chunk
-        answer = dispatch.answer(self._node, bytes(body))
-        if answer is None:
-            return Response(status_code=204)
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        try:
+            async for chunk in _chunks(request, config.body_limit_bytes, config.body_deadline_seconds):
+                body += chunk
+                self._held_bytes += len(chunk)
+                if self._held_bytes > config.bodies_limit_bytes:
+                    raise _Refused(
+                        503, RpcError(Code.RATE_LIMITED, "too many bodies are on their way; try again later")
+                    )
+            answer = await dispatch.answer(self._node, bytes(body), lambda calls: self._charge(request, calls))
+        finally:
+            self._held_bytes -= len(body)
+        return Response(status_code=204) if answer is None else Response(answer, media_type="application/json")
+
+    def _charge(self, request: Request, calls: int) -> None:
+        wait = self._rate.take(request.client.host if request.client else "", calls)
+        if wait:
+            raise too_fast(wait)
+
+    async def openrpc(self, request: Request) -> Response:
+        return Response(msgspec.json.encode(dispatch.document()), media_type="application/json")
 
     async def put_blob(self, request: Request) -> Response:
         node, name = self._node, _blob_name(request)
@@ -97,7 +116,7 @@ class _Endpoints:
 
     def _authorise_blob(self, request: Request, params: dict[str, Any]) -> None:
         try:
-            signed = decode(p.SignedAuth, _auth_header(request))
+            signed = decode(p.SignedAuth, _auth_header(request), "auth")
             need_l1(self._node)
             key = auth.check_call(self._node, "putBlob", params, signed)
             if self._node.state.account(node_id(key)) is None:

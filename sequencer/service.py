@@ -6,21 +6,19 @@ initialised and a set sealed; a later start does not need L1 at all: it serves w
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 import trio
-from hypercorn.config import Config as ServerConfig
-from hypercorn.trio import serve
 from solders.pubkey import Pubkey
 
 from sequencer import batch, epoch_loop, finality, l1_view, metrics, poster, recovery
 from sequencer import database as db
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
+from sequencer.door import Door, RateLimit
 from sequencer.l1_port import ClientPort, L1Port
 from sequencer.node import Node
 from sequencer.rows import MetaRow
@@ -37,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 8.0
 FIRST_LOOK_SECONDS = 5
-HEADER_DEADLINE_SECONDS = 10
-"""From the opening of a connection, or the end of the last request on it, to the end of the next request's headers."""
 
 
 async def run(config: SequencerConfig, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -224,14 +220,5 @@ async def _loop(node: Node, name: str, step: Callable[[], Awaitable[bool]]) -> N
 
 
 async def _serve(node: Node, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    server = ServerConfig()
-    server.bind = [f"{node.config.host}:{node.config.port}"]
-    server.keep_alive_timeout = HEADER_DEADLINE_SECONDS
-    server.graceful_timeout = 2
-    server.h11_max_incomplete_size = 16 * 1024
-    server.include_server_header = False
-    server.errorlog = logging.getLogger("hypercorn.error")
-    server.accesslog = None
-    async with trio.open_nursery() as nursery:
-        binds: list[str] = await nursery.start(serve, make_app(node), server)
-        task_status.started(int(binds[0].rsplit(":", 1)[1]))
+    rate = RateLimit(node.config)
+    await Door(node.config, rate).serve(make_app(node, rate), task_status=task_status)

@@ -26,6 +26,7 @@ from settlement.records import (
     WorkerRegistration,
 )
 from settlement.signing import Domain, node_id
+from tests.sequencer.contract import Contract
 from tests.sequencer.kit import vote_record
 
 RECORD_SLOTS, CALL_SLOTS = 512, 256
@@ -75,12 +76,16 @@ RECORDS: dict[str, Callable[[Domain, bytes, Params], Record]] = {
 
 @dataclass
 class Caller:
-    """Sends to the sequencer at `url`. `parties` are those whom an example names: `"auth": "<auth of worker>"`."""
+    """Sends to the sequencer at `url`. `parties` are those whom an example names: `"auth": "<auth of worker>"`.
+
+    Every answer is held against the OpenRPC document in `contract`.
+    """
 
     url: str
     http: httpx.AsyncClient
     domain: Domain
     parties: dict[str, Keypair]
+    contract: Contract
     used: dict[str, Params] = field(default_factory=dict)
 
     async def slot(self) -> int:
@@ -90,7 +95,9 @@ class Caller:
     async def send(self, envelope: dict[str, Any]) -> Any:
         response = await self.http.post(self.url, content=json.dumps(envelope))
         assert response.status_code == 200, response.text
-        return response.json()
+        answer = response.json()
+        self.contract.check(envelope["method"], answer)
+        return answer
 
     async def auth(self, text: str, method: str, params: Params) -> Params:
         """The auth object for "<auth of PARTY>", "<auth of PARTY, expired>", "<… signed by PARTY>", "<…, used before>"."""

@@ -74,11 +74,15 @@ def rows() -> list[Row]:
     """The lines of the method tables."""
     lines = [line for line in (ROOT / DOCUMENT).read_text().splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [Row(*row[:3]) for row in cells if len(row) == 4 and row[0].isidentifier() and row[0] != "method"]
+    return [
+        Row(*row[:3])
+        for row in cells
+        if len(row) == 4 and row[0].replace(".", "").isidentifier() and row[0] != "method"
+    ]
 
 
-def error_rows() -> dict[str, int]:
-    """Names and codes of the error table, JSON-RPC's own left out."""
+def error_rows() -> dict[str, tuple[int, str]]:
+    """Names of the error table with code and occasion, JSON-RPC's own left out."""
     text = (ROOT / DOCUMENT).read_text()
-    found = re.findall(r"^\| −(\d+) \| ([A-Z0-9_]+) \|", text, re.MULTILINE)
-    return {name: -int(code) for code, name in found}
+    found = re.findall(r"^\| −(\d+) \| ([A-Z0-9_]+) \| (.*) \|$", text, re.MULTILINE)
+    return {name: (-int(code), when) for code, name, when in found}

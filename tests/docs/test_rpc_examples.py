@@ -15,16 +15,17 @@ import pytest
 import torch
 import trio
 
-from sequencer import service
+from sequencer import openrpc, service
 from sequencer.dispatch import METHODS
 from sequencer.methods import Read, Recorded, Signed
 from settlement import messages, work
-from settlement.rpc_codes import Code
+from settlement.rpc_codes import WHEN, Code
 from settlement.spec import draw_intervals
 from tests.docs import examples
 from tests.docs.caller import Caller
 from tests.docs.placeholders import Bindings, Mismatch, fill, match
 from tests.sequencer import kit
+from tests.sequencer.contract import Contract
 from tests.sequencer.kit import Network, Voter, config_for, start_l1, until
 from validator import replay
 from worker import executor
@@ -88,7 +89,8 @@ async def test_every_example_runs(network: Network, tmp_path: Path) -> None:
     dataset.write_bytes(digits_blob())
     domain = await client.client.domain()
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
-        caller = Caller(network.url, http, domain, parties)
+        contract = Contract((await http.get(f"{network.url}/openrpc.json")).json())
+        caller = Caller(network.url, http, domain, parties, contract)
         known: Bindings = {name: str(keypair.pubkey()) for name, keypair in parties.items()}
         known["datasetSha256"] = sha256(dataset.read_bytes()).hexdigest()
         known["deadlineSlot"] = await caller.slot() + 5_000
@@ -110,6 +112,8 @@ async def _asked_at_the_start(script: Script, dataset: bytes) -> None:
     script.done.add("getVersion")
     await script.run("getHealth", "getEpochInfo", "getValidators", "METHOD_NOT_FOUND")
     await script.run_http("PUT /blobs", dataset)
+    discovered = await script.caller.send({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"})
+    assert discovered["result"] == (await script.run_http("GET /openrpc.json")).json()
     assert (await script.run_http("GET /blobs")).content == dataset
     await script.run_http("GET /blobs of what is not there")
 
@@ -215,7 +219,7 @@ def test_the_tables_are_those_of_the_code() -> None:
     """Methods, kinds and params of the tables are what the server dispatches on; errors are those it can give."""
     kinds = {Read: "", Signed: "signed", Recorded: "record"}
     documented = {row.method: (row.kind, row.params) for row in examples.rows()}
-    assert documented.keys() == METHODS.keys()
+    assert documented.keys() == {*METHODS, openrpc.DISCOVER}
     for name, method in METHODS.items():
         kind, params = documented[name]
         assert kind == kinds[type(method)], name
@@ -225,7 +229,7 @@ def test_the_tables_are_those_of_the_code() -> None:
             if field.name != "auth"
         }
         assert set(_names(params)) == wanted, name
-    own = {code.name: int(code) for code in Code if int(code) > -32600 or int(code) < -33000}
+    own = {code.name: (int(code), WHEN[code]) for code in Code if int(code) > -32600 or int(code) < -33000}
     assert examples.error_rows() == own
 
 

@@ -18,22 +18,19 @@ from solders.signature import Signature
 
 from sequencer import auth, epoch_loop, service
 from sequencer import database as db
-from sequencer.blobs import BlobStore
-from sequencer.config import SequencerConfig
 from sequencer.lifecycle import Status
 from sequencer.node import L1View, Node
 from sequencer.rows import GroupKind
 from sequencer.store import StoreUnwritable
-from sequencer.tasks import TaskBook
 from settlement import records, signing, spec
 from settlement.bls import SecretKey
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.validator_set import ValidatorSet
 from tests.sequencer.chain_kit import DOMAIN, ENTRIES, Bench
+from tests.sequencer.door_kit import SLOT, make_node
 from tests.sequencer.kit import DATASET, SPEC, Party, verdict_params, vote_record
 
-SLOT = 1_000
 HEX = "ab" * 32
 
 
@@ -69,25 +66,9 @@ class Door:
     inbox: list[Any]
 
 
-def make(folder: Path, **settings: Any) -> Node:
-    bench = Bench.new(folder)
-    config = SequencerConfig(url="http://127.0.0.1:1", keypair=folder / "none", data_dir=folder, port=0, **settings)
-    return Node(
-        config=config,
-        database=bench.database,
-        chain=bench.chain,
-        tasks=TaskBook([]),
-        blobs=BlobStore(folder / "blobs"),
-        l1_url=config.url,
-        unix_time=lambda: 1_800_000_000.0,
-        now=trio.current_time,
-        view=L1View(slot=SLOT, finalized_slot=SLOT - 32, read_at=trio.current_time()),
-    )
-
-
 @pytest.fixture
 async def door(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Door]:
-    node = make(tmp_path, body_deadline_seconds=0.5, blob_limit_bytes=100_000, body_limit_bytes=50_000)
+    node = make_node(tmp_path, body_deadline_seconds=0.5, blob_limit_bytes=100_000, body_limit_bytes=50_000)
     port = await nursery.start(service._serve, node)
     url = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
@@ -205,19 +186,6 @@ async def test_a_body_that_drips_meets_its_deadline(door: Door) -> None:
     response = await door.http.post("/", content=drip())
     assert response.status_code == 408
     assert trio.current_time() - started < 3
-
-
-async def test_headers_that_drip_meet_their_deadline(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "HEADER_DEADLINE_SECONDS", 0.5)
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(service._serve, door.node)
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        with trio.fail_after(5), pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
-            await stream.send_all(b"POST / HTTP/1.1\r\n")
-            while True:
-                await trio.sleep(0.1)
-                await stream.send_all(b"a: b\r\n")
-        nursery.cancel_scope.cancel()
 
 
 async def test_other_paths_and_verbs(door: Door) -> None:
