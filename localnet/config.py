@@ -49,3 +49,4 @@ class LocalnetConfig:
     slots_per_epoch: int = SLOTS_PER_EPOCH
     faucet_lamports: int = FAUCET_LAMPORTS
     accounts: Mapping[Pubkey, Account] = field(default_factory=dict)
+    block_subscription: bool = False

@@ -9,7 +9,7 @@ from localnet.commitment import Commitment
 from localnet.encode import transaction_json
 from localnet.errors import block_cleaned_up, block_not_available, invalid_params, invalid_request
 from localnet.fees import compute_unit_price
-from localnet.history import Block
+from localnet.history import Block, LandedTransaction
 from localnet.node import API_VERSION, Node, with_context
 from localnet.params import U64, BlockConfig, ContextConfig, TransactionEncoding, blockhash, pubkey
 from localnet.registry import Methods
@@ -167,8 +167,13 @@ def get_block(node: Node, slot: U64, config: TransactionEncoding | BlockConfig |
     if not isinstance(config, BlockConfig):
         config = BlockConfig(encoding=config)
     block = _block(node, slot, node.slot_for(require_confirmed(config.commitment)))
+    return block_json(block, config, block.transactions)
+
+
+def block_json(block: Block, config: BlockConfig, transactions: list[LandedTransaction]) -> dict[str, Any]:
+    """An ended block with these of its transactions. Raises RpcError when the client does not support a version."""
     body: dict[str, Any] = {
-        "blockHeight": node.bank.block_height(slot),
+        "blockHeight": block.slot,
         "blockTime": block.unix_time,
         "blockhash": str(block.blockhash),
         "parentSlot": block.parent_slot,
@@ -180,9 +185,9 @@ def get_block(node: Node, slot: U64, config: TransactionEncoding | BlockConfig |
         versions = config.max_supported_transaction_version
         form = encoding if details == "full" else details
         rewards = config.rewards is not False
-        body["transactions"] = [transaction_json(t, form, versions, show_rewards=rewards) for t in block.transactions]
+        body["transactions"] = [transaction_json(t, form, versions, show_rewards=rewards) for t in transactions]
     elif details == "signatures":
-        body["signatures"] = [str(t.signature) for t in block.transactions]
+        body["signatures"] = [str(t.signature) for t in transactions]
     if config.rewards is not False:
         body["rewards"] = []
     return body

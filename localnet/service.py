@@ -53,7 +53,7 @@ async def serve(
     """
     clock = clock or IntervalClock(config.slot_ms)
     with open_node(config, clock.now()) as node:
-        hub = Hub(node)
+        hub = Hub(node, clock.now, block_subscription=config.block_subscription)
         rpc_socket, websocket_socket = _bind(config.bind_address, config.rpc_port)
         rpc_port, websocket_port = rpc_socket.getsockname()[1], websocket_socket.getsockname()[1]
         host = f"[{config.bind_address}]" if ":" in config.bind_address else config.bind_address

@@ -27,7 +27,7 @@ class Socket:
         self._ids = itertools.count()
 
     async def next(self) -> dict[str, Any]:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return json.loads(await self.connection.get_message())
 
     async def call(self, method: str, *params: Any) -> dict[str, Any]:
@@ -159,16 +159,20 @@ async def test_a_connection_that_ends_leaves_no_subscription(localnet: Localnet)
     assert await localnet.result("getSlot", {"commitment": "processed"}) == 4
 
 
-async def test_a_client_that_never_reads_is_disconnected(localnet: Localnet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localnet.server_websocket.MAX_QUEUED_NOTIFICATIONS", 8)
+async def test_a_client_that_never_reads_is_cut_off_with_a_reason(
+    localnet: Localnet, socket: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localnet.outbox.MAX_QUEUED_MESSAGES", 8)
     async with open_websocket_url(localnet.endpoints.websocket_url) as connection:
         await Socket(connection).subscribe("slotSubscribe")
         # All in one go: the loop has no chance to send any of them.
         localnet.clock.advance(20)
-        with pytest.raises(ConnectionClosed), trio.fail_after(5):
+        with pytest.raises(ConnectionClosed) as closed, trio.fail_after(60):
             while True:
                 await connection.get_message()
-    assert await localnet.result("getHealth") == "ok"
+    assert closed.value.reason.code == 1008 and "more than 8 notifications unread" in closed.value.reason.reason
+    # The others notice nothing.
+    assert "result" in await socket.call("getVersion")
 
 
 async def test_wrong_calls(socket: Socket) -> None:
