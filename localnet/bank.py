@@ -8,10 +8,9 @@ block, so block height and slot are the same number.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from solders.account import Account
@@ -19,9 +18,8 @@ from solders.clock import Clock
 from solders.epoch_schedule import EpochSchedule
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
-from solders.message import MessageV0
+from solders.message import MessageV0, VersionedMessage
 from solders.pubkey import Pubkey
-from solders.signature import Signature
 from solders.sysvar import CLOCK, SLOT_HASHES
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
@@ -31,7 +29,9 @@ from localnet.blockhash_queue import BlockhashQueue
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
 from localnet.fees import cost_units
-from localnet.history import Block, History, InnerInstruction, LandedTransaction, OlderBlocks
+from localnet.history import Block, History, LandedTransaction, OlderBlocks
+from localnet.nonces import advanced, durable_nonce
+from localnet.outcome import Outcome, not_executed, outcome_of
 from localnet.programs import UPGRADEABLE_LOADER_ID, program_data_address
 from localnet.token_balances import token_balances
 from localnet.transaction_keys import TransactionKeys, resolve_keys
@@ -46,28 +46,8 @@ LOOKUP_TABLE_BYTES = 8_248
 _BLOCKHASH_TAG = hashlib.sha256(b"pouw-localnet/blockhash").digest()
 _BANK_HASH_TAG = hashlib.sha256(b"pouw-localnet/bank-hash").digest()
 _ABSENT = Account(0, b"", Pubkey.default())
-_NOT_EXECUTED = Signature.default()
 # What each slot begins with; a restart computes them from the blocks.
 _SYSVARS_OF_SLOTS = (CLOCK, SLOT_HASHES)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What executing a transaction gave, landed or simulated. `error` is agave's JSON form of TransactionError."""
-
-    error: Any
-    executed: bool
-    fee_lamports: int
-    logs: tuple[str, ...] = ()
-    compute_units: int = 0
-    loaded_bytes: int = 0
-    inner_instructions: tuple[tuple[InnerInstruction, ...], ...] = ()
-    return_data: tuple[Pubkey, bytes] | None = None
-    post_accounts: dict[Pubkey, Account] | None = None
-
-
-def not_executed(error: Any) -> Outcome:
-    return Outcome(error=error, executed=False, fee_lamports=0)
 
 
 class Bank:
@@ -205,9 +185,15 @@ class Bank:
         owned = [(address, account) for address, account in found if account and account.owner == program_id]
         return sorted(owned, key=lambda pair: bytes(pair[0]))
 
+    def is_current(self, message: VersionedMessage, slot: int) -> bool:
+        """Whether a bank at `slot` takes the message's blockhash: a recent one, or a durable nonce."""
+        if self.blockhashes.is_valid(message.recent_blockhash, self.block_height(slot)):
+            return True
+        return durable_nonce(message, lambda key: self.account(key, slot)) is not None
+
     def refusal(self, transaction: VersionedTransaction, slot: int) -> Any:
         """Why a bank at `slot` would not even run the transaction, in agave's order, or None."""
-        if not self.blockhashes.is_valid(transaction.message.recent_blockhash, self.block_height(slot)):
+        if not self.is_current(transaction.message, slot):
             return "BlockhashNotFound"
         landed = self.history.recent_transaction(transaction.signatures[0])
         if landed is not None and landed.slot <= slot:
@@ -221,12 +207,20 @@ class Bank:
             return not_executed(refusal)
         keys = resolve_keys(transaction, self._svm.get_account)
         before = {key: self._svm.get_account(key) for key in keys.all}
+        nonce = durable_nonce(transaction.message, self._svm.get_account)
         loaded_bytes = self._loaded_bytes(transaction, keys.all)
         result = self._svm.send_transaction(transaction)
         x87.clear()
         outcome = self._outcome(result, transaction)
         if not outcome.executed:
             return outcome
+        if outcome.fees_only:
+            loaded_bytes = self._loaded_bytes(transaction, keys.static[:1])
+            self._take_fee(keys.static[0], outcome.fee_lamports)
+        if nonce is not None and outcome.error is not None:
+            held = self._svm.get_account(nonce)
+            assert held is not None
+            self._svm.set_account(nonce, advanced(held, self.latest_blockhash(self.slot)))
         outcome = replace(outcome, loaded_bytes=loaded_bytes)
         after = {key: self._svm.get_account(key) for key in keys.writable}
         changed = tuple(key for key in dict.fromkeys(keys.writable) if after[key] != before[key])
@@ -254,6 +248,8 @@ class Bank:
                 self._svm.with_sigverify(True)
         if isinstance(result, FailedTransactionMetadata):
             outcome, post_accounts = self._outcome(result, transaction), None
+            if outcome.fees_only:
+                loaded_bytes = self._loaded_bytes(transaction, keys[:1])
         else:
             outcome, post_accounts = self._outcome(result.meta(), transaction), dict(result.post_accounts())
         return replace(
@@ -279,6 +275,12 @@ class Bank:
             for address, current in replaced:
                 self._svm.set_account(address, current or _ABSENT)
 
+    def _take_fee(self, payer: Pubkey, lamports: int) -> None:
+        held = self._svm.get_account(payer)
+        assert held is not None and held.lamports >= lamports, "LiteSVM checks the payer before it loads programs"
+        left = Account(held.lamports - lamports, held.data, held.owner, held.executable, held.rent_epoch)
+        self._svm.set_account(payer, left)
+
     def _record_before(self, addresses: Iterable[Pubkey]) -> None:
         for address in addresses:
             self._undo.record(self.slot, address, self._svm.get_account(address))
@@ -297,34 +299,10 @@ class Bank:
     def _outcome(
         self, result: TransactionMetadata | FailedTransactionMetadata, transaction: VersionedTransaction
     ) -> Outcome:
-        if isinstance(result, FailedTransactionMetadata):
-            error, meta = json.loads(result.to_json())["err"], result.meta()
-            if error == "InvalidProgramForExecution" and self._names_missing_program(transaction):
-                error = "ProgramAccountNotFound"  # agave tells a missing program from one that is not executable
-        else:
-            error, meta = None, result
-        returned = meta.return_data()
-        return Outcome(
-            error=error,
-            # LiteSVM gives the default signature for what it refused before running it; no fee is taken then.
-            executed=meta.signature() != _NOT_EXECUTED,
-            fee_lamports=meta.fee(),
-            logs=tuple(meta.logs()),
-            compute_units=meta.compute_units_consumed(),
-            inner_instructions=tuple(
-                tuple(
-                    InnerInstruction(
-                        inner.instruction().program_id_index,
-                        bytes(inner.instruction().accounts),
-                        bytes(inner.instruction().data),
-                        inner.stack_height(),
-                    )
-                    for inner in of_one
-                )
-                for of_one in meta.inner_instructions()
-            ),
-            return_data=(returned.program_id, bytes(returned.data)) if returned.data else None,
-        )
+        message = transaction.message
+        programs = {message.account_keys[i.program_id_index] for i in message.instructions}
+        missing = any(self._svm.get_account(program) is None for program in programs)
+        return outcome_of(result, transaction, names_missing_program=missing)
 
     def _loaded_bytes(self, transaction: VersionedTransaction, keys: Iterable[Pubkey]) -> int:
         """SIMD-0186: each account that exists, the ProgramData of each program, and a flat size per lookup table."""
@@ -340,11 +318,6 @@ class Bank:
         if isinstance(transaction.message, MessageV0):
             total += LOOKUP_TABLE_BYTES * len(transaction.message.address_table_lookups)
         return total
-
-    def _names_missing_program(self, transaction: VersionedTransaction) -> bool:
-        message = transaction.message
-        programs = {message.account_keys[i.program_id_index] for i in message.instructions}
-        return any(self._svm.get_account(program) is None for program in programs)
 
     def _land(
         self,

@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from localnet.base58 import b58encode
 from localnet.errors import unsupported_transaction_version
 from localnet.history import InnerInstruction, LandedTransaction, TokenBalance
+from localnet.outcome import FEES_ONLY
 from localnet.parse_instruction import parse_instruction
 from localnet.reserved_keys import RESERVED_KEYS, UPGRADEABLE_LOADER_ID
 from localnet.token_state import ui_amount_json
@@ -51,7 +52,8 @@ def transaction_json(
         body["transaction"] = encoded_transaction(landed, encoding)
     if encoding == "jsonParsed":
         del meta["loadedAddresses"]  # they stand among the account keys
-        meta["innerInstructions"] = parsed_inner_instructions_json(landed.inner_instructions, landed.account_keys)
+        if meta["innerInstructions"] is not None:
+            meta["innerInstructions"] = parsed_inner_instructions_json(landed.inner_instructions, landed.account_keys)
     if max_supported_version is not None:
         body["version"] = "legacy" if version is None else version
     return body
@@ -98,14 +100,16 @@ def encoded_transaction(landed: LandedTransaction, encoding: str) -> Any:
 
 
 def meta_json(landed: LandedTransaction) -> dict[str, Any]:
+    # What only paid its fee never ran, and has no logs rather than an empty list of them.
+    ran = not (isinstance(landed.error, str) and landed.error in FEES_ONLY)
     meta = {
         "computeUnitsConsumed": landed.compute_units,
         "costUnits": landed.cost_units,
         "err": landed.error,
         "fee": landed.fee_lamports,
-        "innerInstructions": inner_instructions_json(landed.inner_instructions),
+        "innerInstructions": inner_instructions_json(landed.inner_instructions) if ran else None,
         "loadedAddresses": loaded_addresses_json(landed.loaded_writable, landed.loaded_readonly),
-        "logMessages": list(landed.logs),
+        "logMessages": list(landed.logs) if ran else None,
         "postBalances": list(landed.post_balances),
         "postTokenBalances": [token_balance_json(b, is_stored=True) for b in landed.post_token_balances],
         "preBalances": list(landed.pre_balances),

@@ -45,8 +45,9 @@ _SET_COMPUTE_UNIT_PRICE = 3
 
 
 def compute_unit_price(message: VersionedMessage) -> int:
-    """Micro-lamports per compute unit that the message offers; 0 without a compute-budget instruction."""
-    return _compute_budget(message)[1]
+    """Micro-lamports per compute unit that the message pays: its price, rounded up to whole lamports for its limit."""
+    limit, price = _compute_budget(message)
+    return -(-price * limit // MICRO_LAMPORTS) * MICRO_LAMPORTS // limit if limit else 0
 
 
 def fee_lamports(message: VersionedMessage) -> int:

@@ -1,8 +1,7 @@
-"""Methods that run transactions and tell what became of them."""
+"""Methods that run transactions, or try them: send, simulate, airdrop, and what a message costs."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,62 +11,61 @@ from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.message import Message, MessageV0, MessageV1, from_bytes_versioned
 from solders.pubkey import Pubkey
-from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from localnet import fees, params
-from localnet.bank import Outcome, not_executed
 from localnet.base58 import b58decode
+from localnet.base64_text import b64decode
 from localnet.commitment import Commitment
 from localnet.encode import (
     loaded_addresses_json,
-    memo,
     parsed_inner_instructions_json,
     return_data_json,
-    status_json,
     token_balance_json,
-    transaction_json,
 )
-from localnet.errors import RpcError, filter_transaction_not_found, internal_error, invalid_params, preflight_failure
-from localnet.history import LandedTransaction, TokenBalance
+from localnet.errors import RpcError, internal_error, invalid_params, preflight_failure
+from localnet.history import TokenBalance
 from localnet.methods_accounts import account_encoder
-from localnet.methods_ledger import blockhash_json, require_confirmed, slot_of
+from localnet.methods_ledger import blockhash_json, slot_of
 from localnet.node import Node, with_context
+from localnet.outcome import Outcome, not_executed
 from localnet.params import U64
 from localnet.registry import Methods
 from localnet.token_balances import token_balances
-from localnet.transaction_errors import describe
-from localnet.transaction_keys import resolve_keys
+from localnet.transaction_errors import describe, describe_loader_error
+from localnet.transaction_keys import lookup_error, resolve_keys
 
 PACKET_DATA_SIZE = 1232
 MAX_TEXT = {"base58": 1683, "base64": 1644}  # of PACKET_DATA_SIZE bytes
-MAX_STATUS_QUERY = 256
-MAX_SIGNATURES = 1000
-# A status older than agave's status cache is found only with searchTransactionHistory.
-STATUS_CACHE_SLOTS = 300
 MAX_EQUAL_AIRDROPS = 1_000
 AIRDROP_COMPUTE_UNITS = 10_000
 # SIMD-0385's format, which agave 4.1 does not accept either.
 _NO_V1 = "message version 1 is not supported; send a legacy or a version 0 message"
+
+# The names of agave's types stand in its errors.
+_TRANSACTION = "solana_transaction::versioned::VersionedTransaction"
+_MESSAGE = "solana_message::non_bpf_modules::versions::VersionedMessage"
 
 methods = Methods()
 
 
 @methods.method("getFeeForMessage")
 def get_fee_for_message(node: Node, message: str, config: params.ContextConfig | None = None) -> dict[str, Any]:
-    wire = _decode(message, "base64", "VersionedMessage")
+    wire = _decode(message, "base64", _MESSAGE)
     try:
         decoded = from_bytes_versioned(wire)
     except ValueError as error:
-        raise invalid_params(f"failed to deserialize VersionedMessage: {error}") from None
+        raise invalid_params(f"failed to deserialize {_MESSAGE}: {error}") from None
     if isinstance(decoded, MessageV1):
-        raise invalid_params(f"failed to deserialize VersionedMessage: {_NO_V1}")
+        raise invalid_params(f"failed to deserialize {_MESSAGE}: {_NO_V1}")
     if any(i.program_id_index >= len(decoded.account_keys) for i in decoded.instructions):
         raise invalid_params(f"invalid transaction message: {describe('InvalidAccountIndex')}")
     slot = slot_of(node, config)
-    known = node.bank.blockhashes.is_valid(decoded.recent_blockhash, node.bank.block_height(slot))
-    return with_context(slot, fees.fee_lamports(decoded) if known else None)
+    unusable = lookup_error(decoded, lambda key: node.bank.account(key, slot), slot)
+    if unusable is not None:
+        raise invalid_params(f"invalid transaction message: {describe_loader_error(unusable)}")
+    return with_context(slot, fees.fee_lamports(decoded) if node.bank.is_current(decoded, slot) else None)
 
 
 @methods.method("sendTransaction")
@@ -76,6 +74,7 @@ def send_transaction(node: Node, text: str, config: params.SendConfig | None = N
     transaction = _decode_transaction(text, config.encoding)
     commitment = Commitment.PROCESSED if config.skip_preflight else config.preflight_commitment
     slot = node.slot_for(commitment, config.min_context_slot)
+    _check_lookups(node, transaction, slot)
     if not config.skip_preflight:
         if all(transaction.verify_with_results()):
             outcome = node.bank.simulate(transaction, slot, verify_signatures=False)
@@ -99,113 +98,21 @@ def simulate_transaction(node: Node, text: str, config: params.SimulateConfig | 
             raise invalid_params("sigVerify may not be used with replaceRecentBlockhash")
         replacement = blockhash_json(node, slot)
         transaction = _with_blockhash(transaction, node.bank.latest_blockhash(slot))
-    if config.sig_verify and not all(transaction.verify_with_results()):
-        outcome = not_executed("SignatureFailure")
-    else:
-        outcome = node.bank.simulate(transaction, slot, verify_signatures=False)
+    _check_lookups(node, transaction, slot)
+    is_forged = config.sig_verify and not all(transaction.verify_with_results())
+    outcome = (
+        not_executed("SignatureFailure")
+        if is_forged
+        else node.bank.simulate(transaction, slot, verify_signatures=False)
+    )
     keys = resolve_keys(transaction, lambda key: node.bank.account(key, slot))
     body = _simulation_json(outcome, replacement, _requested_accounts(node, config, outcome, slot, len(keys.all)))
     body["loadedAddresses"] = loaded_addresses_json(keys.loaded_writable, keys.loaded_readonly)
     if config.inner_instructions:
         body["innerInstructions"] = parsed_inner_instructions_json(outcome.inner_instructions, keys.all)
-    if outcome.executed:
+    if not is_forged:
         body |= _balances(node, outcome, keys.all, slot)
     return with_context(slot, body)
-
-
-@methods.method("getSignatureStatuses")
-def get_signature_statuses(
-    node: Node, signatures: list[str], config: params.StatusConfig | None = None
-) -> dict[str, Any]:
-    if len(signatures) > MAX_STATUS_QUERY:
-        raise invalid_params(f"Too many inputs provided; max {MAX_STATUS_QUERY}")
-    wanted = [params.signature(text) for text in signatures]
-    search_history = config is not None and config.search_transaction_history
-    return with_context(node.bank.slot, [_status(node, one, search_history) for one in wanted])
-
-
-def _status(node: Node, signature: Signature, search_history: bool) -> dict[str, Any] | None:
-    landed = node.bank.history.transaction(signature)
-    if landed is None or (not search_history and node.bank.slot - landed.slot > STATUS_CACHE_SLOTS):
-        return None
-    level = confirmation_status(node, landed.slot)
-    return {
-        "confirmationStatus": level.value,
-        "confirmations": None if level is Commitment.FINALIZED else node.bank.slot - landed.slot,
-        "err": landed.error,
-        "slot": landed.slot,
-        "status": status_json(landed.error),
-    }
-
-
-def confirmation_status(node: Node, slot: int) -> Commitment:
-    """The highest level that `slot` has reached."""
-    for level in (Commitment.FINALIZED, Commitment.CONFIRMED):
-        if slot <= node.bank.slot_at(level):
-            return level
-    return Commitment.PROCESSED
-
-
-@methods.method("getSignaturesForAddress")
-def get_signatures_for_address(
-    node: Node, address: str, config: params.SignaturesConfig | None = None
-) -> list[dict[str, Any]]:
-    config = config or params.SignaturesConfig()
-    key = params.pubkey(address)
-    before = params.signature(config.before) if config.before is not None else None
-    until = params.signature(config.until) if config.until is not None else None
-    limit = MAX_SIGNATURES if config.limit is None else config.limit
-    if not 1 <= limit <= MAX_SIGNATURES:
-        raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
-    newest = node.slot_for(require_confirmed(config.commitment), config.min_context_slot)
-    before_position = _position(node, before, newest)
-    until_position = _position(node, until, newest)
-    found: list[dict[str, Any]] = []
-    for landed in node.bank.history.of_address(key):
-        position = (landed.slot, landed.index)
-        if landed.slot > newest or (before_position is not None and position >= before_position):
-            continue
-        if len(found) == limit or (until_position is not None and position <= until_position):
-            break
-        found.append(_signature_json(node, landed))
-    return found
-
-
-def _position(node: Node, signature: Signature | None, newest: int) -> tuple[int, int] | None:
-    if signature is None:
-        return None
-    landed = node.bank.history.transaction(signature)
-    if landed is None or landed.slot > newest:
-        raise filter_transaction_not_found(str(signature))
-    return landed.slot, landed.index
-
-
-def _signature_json(node: Node, landed: LandedTransaction) -> dict[str, Any]:
-    return {
-        "blockTime": _block_time(node, landed.slot),
-        "confirmationStatus": confirmation_status(node, landed.slot).value,
-        "err": landed.error,
-        "memo": memo(landed),
-        "signature": str(landed.signature),
-        "slot": landed.slot,
-        "transactionIndex": landed.index,
-    }
-
-
-@methods.method("getTransaction")
-def get_transaction(
-    node: Node, signature: str, config: params.TransactionEncoding | params.TransactionConfig | None = None
-) -> dict[str, Any] | None:
-    if not isinstance(config, params.TransactionConfig):
-        config = params.TransactionConfig(encoding=config)
-    wanted = params.signature(signature)
-    newest = node.slot_for(require_confirmed(config.commitment))
-    landed = node.bank.history.transaction(wanted)
-    if landed is None or landed.slot > newest:
-        return None
-    body = transaction_json(landed, config.encoding or "json", config.max_supported_transaction_version)
-    place = {"blockTime": _block_time(node, landed.slot), "slot": landed.slot, "transactionIndex": landed.index}
-    return body | place
 
 
 @methods.method("requestAirdrop")
@@ -242,7 +149,7 @@ def _decode(text: str, encoding: str, what: str) -> bytes:
             f"(max: encoded/raw {MAX_TEXT[encoding]}/{PACKET_DATA_SIZE})"
         )
     try:
-        wire = base64.b64decode(text, validate=True) if encoding == "base64" else b58decode(text)
+        wire = b64decode(text) if encoding == "base64" else b58decode(text)
     except ValueError as error:
         raise invalid_params(f"invalid {encoding} encoding: {error}") from None
     if len(wire) > PACKET_DATA_SIZE:
@@ -254,18 +161,25 @@ def _decode_transaction(text: str, encoding: str | None) -> VersionedTransaction
     encoding = {None: "base58", "binary": "base58"}.get(encoding, encoding)
     if encoding not in MAX_TEXT:
         raise invalid_params(f"unsupported encoding: {encoding}. Supported encodings: base58, base64")
-    wire = _decode(text, encoding, "VersionedTransaction")
+    wire = _decode(text, encoding, _TRANSACTION)
     try:
         transaction = VersionedTransaction.from_bytes(wire)
     except ValueError as error:
-        raise invalid_params(f"failed to deserialize VersionedTransaction: {error}") from None
+        raise invalid_params(f"failed to deserialize {_TRANSACTION}: {error}") from None
     if isinstance(transaction.message, MessageV1):
-        raise invalid_params(f"failed to deserialize VersionedTransaction: {_NO_V1}")
+        raise invalid_params(f"failed to deserialize {_TRANSACTION}: {_NO_V1}")
     try:
         transaction.sanitize()
-    except SanitizeError as error:
-        raise invalid_params(f"invalid transaction: {describe('SanitizeFailure')} ({error})") from None
+    except SanitizeError:
+        raise invalid_params(f"invalid transaction: {describe('SanitizeFailure')}") from None
     return transaction
+
+
+def _check_lookups(node: Node, transaction: VersionedTransaction, slot: int) -> None:
+    """A transaction whose lookup tables give no addresses is no transaction: refused even without preflight."""
+    unusable = lookup_error(transaction.message, lambda key: node.bank.account(key, slot), slot)
+    if unusable is not None:
+        raise invalid_params(f"invalid transaction: {describe(unusable)}")
 
 
 def _with_blockhash(transaction: VersionedTransaction, blockhash: Hash) -> VersionedTransaction:
@@ -332,7 +246,7 @@ def _balances(node: Node, outcome: Outcome, keys: Sequence[Pubkey], slot: int) -
     before = {key: node.bank.account(key, slot) for key in keys}
     after = before | (outcome.post_accounts or {})
     pre, post = ([account.lamports if (account := of[key]) else 0 for key in keys] for of in (before, after))
-    if outcome.post_accounts is None:
+    if outcome.post_accounts is None and outcome.executed:
         post[0] -= outcome.fee_lamports  # a failed transaction keeps nothing but its fee
 
     def lookup(accounts: dict[Pubkey, Account | None]) -> Callable[[Pubkey], Account | None]:
@@ -349,8 +263,3 @@ def _balances(node: Node, outcome: Outcome, keys: Sequence[Pubkey], slot: int) -
 
 def _token_balances_json(balances: Iterable[TokenBalance]) -> list[dict[str, Any]]:
     return [token_balance_json(balance, is_stored=False) for balance in balances]
-
-
-def _block_time(node: Node, slot: int) -> int | None:
-    block = node.bank.history.block(slot)
-    return None if block is None else block.unix_time

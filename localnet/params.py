@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,6 +11,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from localnet.base58 import b58decode
+from localnet.base64_text import b64decode
 from localnet.commitment import Commitment
 from localnet.errors import RpcError, invalid_params
 from localnet.token_state import is_token_account
@@ -228,7 +228,7 @@ def _memcmp_bytes(memcmp: Memcmp) -> bytes:
             raise _too_large()
         try:
             is_base64 = memcmp.encoding == "base64"
-            pattern = base64.b64decode(memcmp.bytes, validate=True) if is_base64 else b58decode(memcmp.bytes)
+            pattern = b64decode(memcmp.bytes) if is_base64 else b58decode(memcmp.bytes)
         except ValueError as error:
             kind = "Base64DecodeError" if is_base64 else "Base58DecodeError"
             raise invalid_params(f"Invalid param: {kind}({error})") from None

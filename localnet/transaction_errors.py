@@ -88,6 +88,19 @@ _INSTRUCTION = {
 }
 
 
+# solana-message's AddressLoaderError, which says the same in other words where only a message is given.
+_LOADER = {
+    "AddressLookupTableNotFound": "Attempted to lookup addresses from a table that does not exist",
+    "InvalidAddressLookupTableOwner": "Attempted to lookup addresses from an account owned by the wrong program",
+    "InvalidAddressLookupTableData": "Attempted to lookup addresses from an invalid account",
+    "InvalidAddressLookupTableIndex": "Address lookup contains an invalid index",
+}
+
+
+def describe_loader_error(error: str) -> str:
+    return _LOADER[error]
+
+
 def describe(error: Any) -> str:
     """`"BlockhashNotFound"` or `{"InstructionError": [0, {"Custom": 6000}]}` in agave's words; a variant that is not
     known here is named as it is.
