@@ -109,6 +109,7 @@ class BlobStore:
         target = self.path(digest_hex)
         temporary = self._incoming / secrets.token_hex(16)
         hasher, received = sha256(), 0
+        durable.reached(durable.WRITING, temporary)
         try:
             async with await trio.open_file(temporary, "wb") as file:
                 async for chunk in chunks:

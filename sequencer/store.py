@@ -153,8 +153,12 @@ class RocksStore:
         try:
             self._check_files()
             self._db = self._open()
-            self._books = self._read_books()
-            self._check_mark()
+            try:
+                self._books = self._read_books()
+                self._check_mark()
+            except BaseException:
+                self._db.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -227,7 +231,7 @@ class RocksStore:
         """Frees the files. What was committed is on the disk already, so that a full disk is no failure here."""
         with contextlib.suppress(Exception):
             self._db.close()
-        with contextlib.suppress(OSError):  # the mark may lag behind the database, never lead it
+        with contextlib.suppress(StoreUnwritable):  # the mark may lag behind the database, never lead it
             self._write_mark()
         self._lock.release()
 

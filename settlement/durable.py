@@ -13,6 +13,7 @@ from typing import Final
 
 COMMITTING: Final = "committing"
 COMMITTED: Final = "committed"
+WRITING: Final = "writing"
 WRITTEN: Final = "written"
 SYNCED: Final = "synced"
 RENAMED: Final = "renamed"
@@ -32,7 +33,7 @@ def set_hook(hook: Hook | None) -> Hook | None:
 
 
 def reached(point: str, path: Path) -> None:
-    """COMMITTING and COMMITTED around a database's commit; WRITTEN, SYNCED, RENAMED, DURABLE in the life of a file."""
+    """COMMITTING and COMMITTED around a database's commit; WRITING, WRITTEN, SYNCED, RENAMED, DURABLE in the life of a file."""
     if _hook is not None:
         _hook(point, path)
 
@@ -59,6 +60,7 @@ def publish(temporary: Path, target: Path) -> None:
 
 def write(temporary: Path, target: Path, data: bytes) -> None:
     """`target` holds `data` when this returns, and held what it held before when it raises OSError. Both lie in one file system."""
+    reached(WRITING, temporary)
     try:
         temporary.write_bytes(data)
         sync_file(temporary)

@@ -85,6 +85,7 @@ class Line:
         return self._node
 
     async def start(self) -> None:
+        self.close()
         database = db.Database(self.store(self.config.data_dir / "store"))
         try:
             self._node = await service.make_node(self.config, database, self.l1)
@@ -102,6 +103,7 @@ class Line:
     def close(self) -> None:
         if self._node is not None:
             self._node.database.close()
+        self._node = None
 
     @contextmanager
     def client(self, keypair: Keypair) -> Iterator[SequencerClient]:

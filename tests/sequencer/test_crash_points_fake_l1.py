@@ -126,7 +126,14 @@ async def test_a_kill_at_every_write_leads_to_the_same_roots(tmp_path: Path, mem
     camera, undisturbed = await photographed(tmp_path / "data", memory)
     counts = {point: camera.points.count(point) for point in set(camera.points)}
     assert counts[durable.COMMITTING] == counts[durable.COMMITTED] >= 30
-    assert counts[durable.WRITTEN] == counts[durable.SYNCED] == counts[durable.RENAMED] == counts[durable.DURABLE] >= 8
+    assert (
+        counts[durable.WRITING]
+        == counts[durable.WRITTEN]
+        == counts[durable.SYNCED]
+        == counts[durable.RENAMED]
+        == counts[durable.DURABLE]
+        >= 8
+    )
     assert [task["status"] for task in undisturbed["tasks"]] == ["paid", "pending"]
     assert [balance["payableLamports"] for balance in undisturbed["balances"]] == [0, FEE]
     for image in camera.images:
