@@ -50,7 +50,12 @@ if ! $embedded; then
   validator=$(command -v solana-test-validator || true)
   [ -n "$validator" ] || { [ -x "$tools/solana-test-validator" ] && validator=$tools/solana-test-validator; } || true
 fi
-common=(--upgradeable-program "$program_id" "$program" "$authority" --bind-address 127.0.0.1 --quiet)
+common=(--upgradeable-program "$program_id" "$program" "$authority" --bind-address 127.0.0.1)
+loudness=--quiet # either kind refuses it beside --log, and the real one refuses it twice
+for flag in ${flags[@]+"${flags[@]}"}; do
+  case $flag in --log | --quiet | -q) loudness= ;; esac
+done
+[ -z "$loudness" ] || common+=("$loudness")
 if [ -n "$validator" ]; then
   echo "localnet.sh: solana-test-validator, program $program_id, authority $authority" >&2
   # Its --reset empties the whole ledger folder, so it gets one of its own beside the key.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 from hypercorn.config import Config as HypercornConfig
@@ -14,6 +16,7 @@ from trio_websocket import WebSocketServer
 
 from localnet.clock import IntervalClock, SlotClock
 from localnet.config import LocalnetConfig
+from localnet.node import Node
 from localnet.server_http import make_app
 from localnet.server_websocket import MAX_MESSAGE_BYTES, WebSocketServerSide
 from localnet.start import StartError, open_node
@@ -26,12 +29,14 @@ IDLE_SECONDS = 90
 SHUTDOWN_GRACE_SECONDS = 1.0
 UNREAD_ANSWER_MS = 10_000
 
+_log = logging.getLogger("localnet")
+
 __all__ = ["Endpoints", "StartError", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a started localnet is found, and which cluster it is."""
+    """Where a started localnet is found, and which cluster it is. `slot` is the one that it opened at the start."""
 
     rpc_port: int
     websocket_port: int
@@ -39,6 +44,9 @@ class Endpoints:
     websocket_url: str
     genesis_hash: Hash
     faucet: Pubkey
+    identity: Pubkey
+    ledger: Path | None
+    slot: int
 
 
 async def serve(
@@ -53,6 +61,9 @@ async def serve(
     """
     clock = clock or IntervalClock(config.slot_ms)
     with open_node(config, clock.now()) as node:
+        first_slot = node.bank.slot
+        if _log.isEnabledFor(logging.INFO):
+            node.bank.on_slot.append(lambda: _log_slot(node))
         hub = Hub(node, clock.now, block_subscription=config.block_subscription)
         rpc_socket, websocket_socket = _bind(config.bind_address, config.rpc_port)
         rpc_port, websocket_port = rpc_socket.getsockname()[1], websocket_socket.getsockname()[1]
@@ -78,8 +89,19 @@ async def serve(
                     f"ws://{host}:{websocket_port}",
                     node.genesis_hash,
                     node.faucet.pubkey(),
+                    node.identity,
+                    config.ledger,
+                    first_slot,
                 )
             )
+
+
+def _log_slot(node: Node) -> None:
+    block = node.bank.history.block(node.bank.slot - 1)
+    if block is not None and block.transactions:
+        failed = sum(landed.error is not None for landed in block.transactions)
+        units = sum(landed.compute_units for landed in block.transactions)
+        _log.info("slot %d: %d transactions, %d failed, %d CU", block.slot, len(block.transactions), failed, units)
 
 
 def _bind(address: str, rpc_port: int) -> tuple[socket.socket, socket.socket]:

@@ -55,7 +55,10 @@ def open_node(config: LocalnetConfig, unix_time: float) -> Iterator[Node]:
             if saved is None:
                 genesis = put_genesis(svm, config, ledger)
             else:
-                put_saved(svm, saved.accounts)
+                try:
+                    put_accounts(svm, saved.accounts)
+                except StartError as error:
+                    raise LedgerError(f"{store.path}: {error}; --reset makes a new ledger") from error
                 for notice in ignored_by(saved, config, ledger):
                     _log.warning("%s is ignored: the ledger exists already; --reset begins a new one", notice)
             archive = Archive(store.path)
@@ -90,8 +93,7 @@ def put_genesis(svm: LiteSVM, config: LocalnetConfig, ledger: Ledger) -> dict[Pu
     if config.mint is not None:
         accounts[config.mint] = _system_account(MINT_LAMPORTS)
     accounts.update(config.accounts)
-    for address, account in accounts.items():
-        svm.set_account(address, account)
+    put_accounts(svm, accounts)
     for program in config.programs:
         load_upgradeable(svm, program.program_id, _read_elf(program), program.authority, slot=0)
         for address in (program_data_address(program.program_id), program.program_id):
@@ -101,16 +103,14 @@ def put_genesis(svm: LiteSVM, config: LocalnetConfig, ledger: Ledger) -> dict[Pu
     return accounts
 
 
-def put_saved(svm: LiteSVM, accounts: Mapping[Pubkey, Account]) -> None:
-    """Writes the accounts of an earlier run. Raises LedgerError for one that the runtime refuses."""
+def put_accounts(svm: LiteSVM, accounts: Mapping[Pubkey, Account]) -> None:
+    """Writes accounts that need each other, as a program needs its ProgramData. Raises StartError."""
     # LiteSVM compiles a program when its executable account is written, from the ProgramData that exists by then.
     for address, account in sorted(accounts.items(), key=lambda item: item[1].executable):
         try:
             svm.set_account(address, account)
         except Exception as error:  # LiteSVMError is no public name of solders
-            raise LedgerError(
-                f"the runtime refuses the account {address} of the ledger ({error}); --reset makes a new ledger"
-            ) from error
+            raise StartError(f"the runtime refuses the account {address}: {error}") from error
 
 
 def ignored_by(saved: SavedState, config: LocalnetConfig, ledger: Ledger) -> Iterator[str]:

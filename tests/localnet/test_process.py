@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
@@ -11,15 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from solders.hash import Hash
 from solders.keypair import Keypair
 
-from localnet.__main__ import main
+from localnet.__main__ import main, ready_lines
+from localnet.flags import REFUSED, parser
 from localnet.keys import KeyFileError, ensure_keypair, parse_address, read_keypair
+from localnet.service import Endpoints
 
 
 @contextmanager
@@ -114,17 +119,92 @@ def test_strange_folders_are_refused_by_name(tmp_path: Path, refusal: Callable[.
 def test_wrong_flags_are_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
     address = str(Keypair().pubkey())
     (tmp_path / "junk.so").write_bytes(b"junk")
+    dump = tmp_path / "dump.json"
+    dump.write_text(account_file(address, b"kept"))
+    (tmp_path / "junk.json").write_text('{"pubkey": "x"}')
     for flags, says in (
-        (("--faucet-port", "9900"), "--faucet-port"),
         (("--reset",), "--reset needs --ledger"),
         (("--slot-ms", "0"), "--slot-ms"),
+        (("--slot-ms", "nan"), "--slot-ms"),
+        (("--ticks-per-slot", "0"), "--ticks-per-slot"),
+        (("--ticks-per-slot", "8", "--slot-ms", "8"), "not allowed with"),
         (("--finalized-lag", "0"), "--finalized-lag"),
+        (("--slots-per-epoch", "31"), "at least 32"),
+        (("--limit-ledger-size", "10"), "at least 1024"),
+        (("--faucet-sol", "-1"), "--faucet-sol"),
+        (("--quiet", "--log"), "not allowed with"),
         (("--bpf-program", "nonsense", "x.so"), "'nonsense' is neither"),
         (("--bpf-program", address, str(tmp_path / "missing.so")), "missing.so"),
         (("--upgradeable-program", address, str(tmp_path / "junk.so"), "none"), "refuses the program"),
         (("--mint", "nonsense"), "neither a base58 public key"),
+        (("--account", "-", str(tmp_path / "none.json")), "cannot read the account file"),
+        (("--account", "-", str(tmp_path / "junk.json")), "is no account file"),
+        (("--account", str(Keypair().pubkey()), str(dump)), f"holds {address}"),
+        (("--account-dir", str(dump)), "is not a folder"),
+        (("--no-such-flag",), "--no-such-flag"),
     ):
-        assert says in refusal(*flags)
+        assert says in refusal(*flags), flags
+
+
+def account_file(address: str, data: bytes) -> str:
+    content = {
+        "lamports": 5_000_000,
+        "data": [base64.b64encode(data).decode(), "base64"],
+        "owner": "Stake11111111111111111111111111111111111111",
+        "executable": False,
+        "rentEpoch": 2**64 - 1,
+        "space": len(data),
+    }
+    return json.dumps({"pubkey": address, "account": content})
+
+
+# Every flag that `solana-test-validator --help` of agave 4.1.2 lists.
+FLAGS_OF_THE_REAL_ONE = """
+--account --account-dir --account-index --bind-address --bpf-program --clone --clone-feature-set
+--clone-upgradeable-program --compute-unit-limit --config --deactivate-feature --deep-clone-address-lookup-table
+--dynamic-port-range --enable-scheduler-bindings --faucet-per-request-sol-cap --faucet-per-time-sol-cap --faucet-port
+--faucet-sol --faucet-time-slice-secs --geyser-plugin-config --gossip-port --help --inflation-fixed --ledger
+--limit-ledger-size --log --log-messages-bytes-limit --maybe-clone --mint --quiet --reset --rpc-port
+--rpc-pubsub-enable-block-subscription --rpc-pubsub-enable-vote-subscription --rpc-pubsub-max-active-subscriptions
+--rpc-pubsub-notification-threads --rpc-pubsub-queue-capacity-bytes --rpc-pubsub-queue-capacity-items
+--rpc-pubsub-worker-threads --slots-per-epoch --ticks-per-slot --transaction-account-lock-limit --upgradeable-program
+--url --version --warp-slot -C -V -c -h -l -q -r -u -w
+"""
+
+
+def test_every_flag_of_the_real_one_is_taken_or_refused_with_its_reason(refusal: Callable[..., str]) -> None:
+    known = {flag for action in parser()._actions for flag in action.option_strings}
+    assert set(FLAGS_OF_THE_REAL_ONE.split()) <= known
+    for flags, reason in REFUSED.items():
+        for flag in flags:
+            said = refusal(flag, "7")
+            assert f"{flag} is solana-test-validator's: " in said and reason in said
+
+
+def test_accounts_of_files_are_there_from_the_start(tmp_path: Path) -> None:
+    one, two = (str(Keypair().pubkey()) for _ in range(2))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "two.json").write_text(account_file(two, b"second"))
+    (tmp_path / "one.json").write_text(account_file(one, b"first"))
+    files = ("--account", one, str(tmp_path / "one.json"), "--account-dir", str(tmp_path / "folder"))
+    with running(*files, "--slots-per-epoch", "64", "--ticks-per-slot", "4", "--log") as (_, ready):
+        config = {"encoding": "base64", "commitment": "processed"}
+        found = call(ready["rpc_url"], "getMultipleAccounts", [one, two], config)["value"]
+        assert [base64.b64decode(account["data"][0]) for account in found] == [b"first", b"second"]
+        assert found[0]["owner"].startswith("Stake1") and found[0]["lamports"] == 5_000_000
+        assert call(ready["rpc_url"], "getEpochInfo")["slotsInEpoch"] == 64
+
+
+def test_what_is_printed_says_where_it_is_and_what_to_do_next() -> None:
+    endpoints = Endpoints(
+        1, 2, "http://h:1", "ws://h:2", Hash.default(), Keypair().pubkey(), Keypair().pubkey(), Path("ledger"), 7
+    )
+    said = ready_lines(endpoints, parser().parse_args([]))
+    for part in ("http://h:1", "ws://h:2", "ledger, goes on at slot 7", str(endpoints.identity), "4.1.2", "Next:"):
+        assert part in said
+    quiet = ready_lines(endpoints, parser().parse_args(["--quiet"]))
+    assert quiet == "localnet ready: JSON-RPC http://h:1  WebSocket ws://h:2"
+    assert "in memory" in ready_lines(replace(endpoints, ledger=None), parser().parse_args([]))
 
 
 def test_a_taken_port_is_named(refusal: Callable[..., str]) -> None:
