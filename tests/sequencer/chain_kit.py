@@ -153,7 +153,7 @@ class Bench:
 
     def post(self) -> None:
         with self.database.transaction() as tx:
-            self.chain.post(tx, l1_signature="sig", slot=self.slot + 1, compute_units=1)
+            self.chain.post(tx, l1_signature="1" * 64, slot=self.slot + 1, compute_units=1)
 
     def whole_epoch(self) -> int:
         """Cuts, certifies and posts the open batch; the epoch."""
