@@ -7,13 +7,23 @@ no minority can hurry a clock on; an account is what a majority shows, as of a s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from settlement.rpc import COMMITMENTS
 
 GROWING = frozenset({"getSlot", "getBlockHeight"})
+WITH_CONTEXT = frozenset(
+    {
+        "getAccountInfo",
+        "getMultipleAccounts",
+        "getBalance",
+        "getLatestBlockhash",
+        "isBlockhashValid",
+        "getSignatureStatuses",
+    }
+)
 LAG_SLOTS = 150
 """How far a growing number may be from the agreed one before its node is called wrong: about agave's own health distance (128)."""
 
@@ -42,6 +52,43 @@ def agree(method: str, answers: Mapping[int, Any], quorum: int) -> Agreed | None
     return _equal(answers, quorum)
 
 
+def malformed(method: str, params: Sequence[Any], answer: Any) -> bool:
+    """Whether an answer lacks what is compared or used here; such a one counts as none."""
+    if method in GROWING:
+        return not _is_number(answer)
+    if method not in WITH_CONTEXT:
+        return False
+    if (
+        not _has_context(answer)
+        or not isinstance(answer["context"], dict)
+        or not _is_number(answer["context"].get("slot"))
+    ):
+        return True
+    value = answer["value"]
+    if method == "getLatestBlockhash":
+        return not (
+            isinstance(value, dict)
+            and isinstance(value.get("blockhash"), str)
+            and _is_number(value.get("lastValidBlockHeight"))
+        )
+    if method == "getSignatureStatuses":
+        return not isinstance(value, list) or len(value) != len(params[0]) or not all(map(_is_status, value))
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_status(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and "err" in value
+        and _is_number(value.get("slot"))
+        and value.get("confirmationStatus") in COMMITMENTS
+    )
+
+
 def reached(values: list[int], quorum: int) -> int:
     """The highest number that at least `quorum` of the values have reached."""
     return sorted(values, reverse=True)[quorum - 1]
@@ -55,7 +102,7 @@ def _growing(answers: Mapping[int, int], quorum: int) -> Agreed:
 def _equal(answers: Mapping[int, Any], quorum: int) -> Agreed | None:
     groups: dict[str, list[int]] = {}
     for node, answer in answers.items():
-        compared = answer["value"] if _has_context(answer) else answer
+        compared = {"value": answer["value"]} if _has_context(answer) else [answer]
         groups.setdefault(json.dumps(compared, sort_keys=True), []).append(node)
     group = max(groups.values(), key=len)
     if len(group) < quorum:
@@ -70,7 +117,7 @@ def _equal(answers: Mapping[int, Any], quorum: int) -> Agreed | None:
 
 
 def _has_context(answer: Any) -> bool:
-    return isinstance(answer, dict) and answer.keys() == {"context", "value"}
+    return isinstance(answer, dict) and {"context", "value"} <= answer.keys()
 
 
 def _statuses(answers: Mapping[int, Any], quorum: int) -> Agreed:

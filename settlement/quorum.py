@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 import trio
 
-from settlement.agreement import Agreed, agree, majority, reached
+from settlement.agreement import Agreed, agree, majority, malformed, reached
 from settlement.errors import L1Disagreement, L1Error, L1RpcError, L1Unreachable
 from settlement.rpc import ATTEMPTS, Rpc
 
@@ -135,7 +135,7 @@ class QuorumRpc:
             return L1Unreachable(
                 self.url, method, ROUNDS, f"{len(asked.answers)} of {len(self._nodes)} answered; {said}"
             )
-        return L1Disagreement(method, [self._nodes[node].caller.url for node in asked.answers])
+        return L1Disagreement(method, [self._nodes[node].caller.url for node in sorted(asked.answers)])
 
     async def _ask(
         self,
@@ -149,7 +149,13 @@ class QuorumRpc:
 
         async def one(index: int) -> None:
             try:
-                asked.answers[index] = await self._nodes[index].caller.call(method, params, attempts)
+                answer = await self._nodes[index].caller.call(method, params, attempts)
+                if malformed(method, params, answer):
+                    asked.errors[index] = L1Unreachable(
+                        self._nodes[index].caller.url, method, attempts, "a malformed answer"
+                    )
+                else:
+                    asked.answers[index] = answer
             except L1Error as error:
                 asked.errors[index] = error
             if enough(asked):
@@ -210,7 +216,7 @@ class QuorumRpc:
             if known["value"]:
                 value = {**answer["value"], "lastValidBlockHeight": min(_height(answer), height)}
                 return {**answer, "value": value}
-        raise L1Disagreement("getLatestBlockhash", [self._nodes[node].caller.url for node in asked.answers])
+        raise L1Disagreement("getLatestBlockhash", [self._nodes[node].caller.url for node in sorted(asked.answers)])
 
     def _judge(self, method: str, asked: _Round, agreed: Agreed) -> None:
         now = trio.current_time()
