@@ -34,6 +34,7 @@ class Killer:
     def __init__(self, config: SequencerConfig, log: Path, kills: int, random: Random) -> None:
         self.config, self.log, self.left, self.random = config, log, kills, random
         self.killed_after: list[float] = []
+        self.begin = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         while True:
@@ -44,6 +45,7 @@ class Killer:
                 if not self.left:
                     code = await process.wait()
                     raise AssertionError(f"the sequencer ended with {code}:\n{self.log.read_text()[-6000:]}")
+                await self.begin.wait()
                 life = self.random.uniform(0, LONGEST_SECONDS)
                 with trio.move_on_after(life):
                     code = await process.wait()
@@ -98,7 +100,18 @@ async def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(
         await trio.sleep(random.uniform(0, 0.6))
 
     nursery.start_soon(forever, lambda: submit(client))
-    nursery.start_soon(forever, worker.do)
+
+    async def work() -> None:
+        granted = await worker.pull()
+        if granted is None:
+            await trio.sleep(0.1)
+            return
+        done = await worker.prepare(granted)
+        await done.commit()
+        await done.reveal()
+
+    nursery.start_soon(forever, work)
+    killer.begin.set()
 
     async def settled() -> Any:
         if killer.left:
