@@ -17,8 +17,11 @@ P = 0x1A0111EA397FE69A4B1BA7B6434BACD764774B84F38512BF6730D2A0F6B0F6241EABFFFEB1
 DST = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 """Domain separation tag of the proof-of-possession suite (draft-irtf-cfrg-bls-signature), blspy's PopSchemeMPL."""
 
-HINT_BYTES = 240
-"""Two square roots of 96 bytes and one inverse of 48 bytes; see :func:`hints`."""
+HINT_BYTES = 480
+"""Two square roots of 96 bytes, two inverses of 48 and a point of 192; see :func:`hints`."""
+
+MONTGOMERY = 2**390
+"""What the inverses are multiplied by, since the program reckons in Montgomery form."""
 
 SECOND_CANDIDATE = 0x80
 """Bit of a root's first byte: the root belongs to the second of the map's two candidates for x."""
@@ -187,13 +190,18 @@ def _psi(a: Point) -> Point:
     return None if a is None else (_mul(_conjugate(a[0]), _PSI_X), _mul(_conjugate(a[1]), _PSI_Y))
 
 
-def _clear_cofactor(a: Point) -> Point:
-    """h_eff·a by Budroni and Pintore's method (RFC 9380, G.3), with z = -x > 0:
-    z(z·a + a - ψa) - a - ψa + 2ψ²a."""
+def _clearing_multiple(a: Point) -> Point:
+    """b = z·a + a - 2ψa with z = -x > 0, from which one more multiplication by z clears the cofactor."""
     psi = _psi(a)
-    inner = _add_points(_add_points(_times_x_absolute(a), a), _negate(psi))
-    out = _add_points(_times_x_absolute(inner), _negate(a))
-    return _add_points(_add_points(out, _negate(psi)), _psi(_psi(_add_points(a, a))))
+    return _add_points(_add_points(_times_x_absolute(a), a), _negate(_add_points(psi, psi)))
+
+
+def _clear_cofactor(a: Point) -> Point:
+    """h_eff·a = z·b + ψ(b - 2a) - a + 4ψ²a with b as above: Budroni and Pintore's z(z·a + a - ψa) - a - ψa + 2ψ²a (RFC 9380, G.3),
+    ordered so that what it does to b, z + ψ, is zero on G2. So a wrong b can only lead out of G2."""
+    b, twice = _clearing_multiple(a), _add_points(a, a)
+    out = _add_points(_times_x_absolute(b), _psi(_add_points(b, _negate(twice))))
+    return _add_points(_add_points(out, _negate(a)), _psi(_psi(_add_points(twice, twice))))
 
 
 def encode_point(a: Point) -> bytes:
@@ -203,38 +211,41 @@ def encode_point(a: Point) -> bytes:
     return b"".join(c.to_bytes(48, "big") for coordinate in a for c in reversed(coordinate))
 
 
+def _map_to_e2(message: bytes, dst: bytes) -> Point:
+    """The sum of the images of both field elements: on E2, not yet in G2."""
+    return _add_points(*(_isogeny(*_map(u)[:2]) for u in hash_to_field(message, dst)))
+
+
 def hash_to_g2(message: bytes, dst: bytes = DST) -> bytes:
     """The point of G2 that ``message`` hashes to under ``dst`` (RFC 9380, 3): 192 bytes as in :func:`encode_point`."""
-    images = []
-    for u in hash_to_field(message, dst):
-        x, y, _ = _map(u)
-        images.append(_isogeny(x, y))
-    return encode_point(_clear_cofactor(_add_points(*images)))
+    return encode_point(_clear_cofactor(_map_to_e2(message, dst)))
 
 
 def hints(message: bytes, dst: bytes = DST) -> bytes:
     """What the settlement program needs to repeat :func:`hash_to_g2`: ``HINT_BYTES`` bytes.
 
     For u0 and then u1, the y of the mapped point on E2' (c1, c0, each 48 bytes big-endian), with ``SECOND_CANDIDATE``
-    set in its first byte where x is the second candidate. Then the inverse of the norm of d0·m0·d1·m1 (48 bytes
-    big-endian), where with V = Zu² and W = V² + V the candidates are x = c·(W + 1)/d, c = -B/A, d = W for the first and
-    V + 1 for the second, and m = 253(W + 1) - 360d is what the isogeny divides by.
+    set in its first byte where x is the second candidate. Then for each the inverse of the norm of d·m, times
+    ``MONTGOMERY`` (48 bytes big-endian), where with V = Zu² and W = V² + V the candidates are x = c·(W + 1)/d, c = -B/A,
+    d = W for the first and V + 1 for the second, and m = 253(W + 1) - 360d is what the isogeny divides by. Then, with P
+    the sum of both points' images on E2, the point z·P + P - 2ψ(P) (192 bytes, :func:`encode_point`).
 
     Raises ValueError for a message whose image meets the isogeny's kernel; none is known, and none can be found.
     """
-    out = bytearray()
-    denominator: Fp2 = (1, 0)
+    roots, inverses, images = bytearray(), bytearray(), []
     for u in hash_to_field(message, dst):
-        _, y, second = _map(u)
+        x, y, second = _map(u)
         v = _mul(_Z, _mul(u, u))
         # RFC 9380's exceptional case x = B/(Z·A), for u = 0, is the first candidate at W = -Z/(1 + Z).
         w = _add(_mul(v, v), v) if v != (0, 0) else _mul(_neg(_Z), _inverse(_add((1, 0), _Z)))
         d = _add(v, (1, 0)) if second else w
         m = _sub(_scale(_add(w, (1, 0)), 253), _scale(d, 360))
-        denominator = _mul(denominator, _mul(d, m))
+        norm = _norm(_mul(d, m))
+        if norm == 0:
+            raise ValueError(f"no hints exist for the message {message.hex()}: it maps into the kernel of the isogeny")
         root = bytearray(y[1].to_bytes(48, "big") + y[0].to_bytes(48, "big"))
         root[0] |= SECOND_CANDIDATE * second
-        out += root
-    if denominator == (0, 0):
-        raise ValueError(f"no hints exist for the message {message.hex()}: it maps into the kernel of the isogeny")
-    return bytes(out + pow(_norm(denominator), -1, P).to_bytes(48, "big"))
+        roots += root
+        inverses += (pow(norm, -1, P) * MONTGOMERY % P).to_bytes(48, "big")
+        images.append(_isogeny(x, y))
+    return bytes(roots + inverses) + encode_point(_clearing_multiple(_add_points(*images)))

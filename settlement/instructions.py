@@ -13,12 +13,12 @@ from solders.pubkey import Pubkey
 from settlement import idl, pda
 from settlement.accounts import Parameters
 
-HINT_BYTES = 240
+HINT_BYTES = 480
 
 
 @dataclass(frozen=True)
 class CheckpointArgs:
-    """What `post_checkpoint` is sent; the rest of the message is read on L1. bitmap 32 bytes, signature 96 compressed, hints 240."""
+    """What `post_checkpoint` is sent; the rest of the message is read on L1. bitmap 32 bytes, signature 96 compressed, hints 480."""
 
     epoch: int
     attempt: int

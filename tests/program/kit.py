@@ -93,13 +93,17 @@ class Chain:
         self.svm.expire_blockhash()
 
     def send(
-        self, *batch: Instruction, signers: Iterable[Keypair] = (), payer: Keypair | None = None
+        self,
+        *batch: Instruction,
+        signers: Iterable[Keypair] = (),
+        payer: Keypair | None = None,
+        limit_bytes: int = TRANSACTION_BYTES,
     ) -> TransactionMetadata:
-        """Executes one transaction; Refused with the program's error name."""
+        """Executes one transaction of at most `limit_bytes`; Refused with the program's error name."""
         payer = payer or self.payer
         transaction = self.transaction(batch, signers, payer)
         size = len(bytes(transaction))
-        assert size <= TRANSACTION_BYTES, f"{size} bytes"
+        assert size <= limit_bytes, f"{size} bytes"
         done = self.svm.send_transaction(transaction)
         self.svm.expire_blockhash()
         if isinstance(done, FailedTransactionMetadata):

@@ -56,9 +56,9 @@ def g2_off_curve() -> bytes:
 
 
 def hints_above_modulus(hints: bytes) -> list[bytes]:
-    """The five numbers of a hint, each in turn replaced by itself plus p: the same residue, other bytes."""
+    """The six numbers of a hint, each in turn replaced by itself plus p: the same residue, other bytes."""
     altered = []
-    for start in range(0, 240, 48):
+    for start in range(0, 288, 48):
         first = hints[start] & 0x80 if start in (0, 96) else 0
         number = int.from_bytes(bytes([hints[start] ^ first]) + hints[start + 1 : start + 48], "big") + P
         encoded = number.to_bytes(48, "big")

@@ -337,7 +337,7 @@ def test_a_signature_of_another_message(chain: Chain, changes: dict[str, object]
 def test_hints_that_are_not_canonical(chain: Chain) -> None:
     signed = chain.certificate(chain.message())
     altered = points.hints_above_modulus(signed.hints)
-    assert len(altered) == 5
+    assert len(altered) == 6
     for hint in altered:
         with refuses("NonCanonicalHint"):
             chain.send(chain.posting(replace(signed, hints=hint)))
@@ -349,14 +349,17 @@ def test_hints_that_are_wrong(chain: Chain) -> None:
     negated = points.P - int.from_bytes(bytes([right[0] & 0x7F]) + right[1:48], "big")
     other = points.P - int.from_bytes(right[48:96], "big")
     altered = {
-        bytes(240): WRONG_HINT,
+        bytes(480): WRONG_HINT,
         bytes([right[0] ^ 0x80]) + right[1:]: WRONG_HINT,
         right[96:192] + right[:96] + right[192:]: WRONG_HINT,
         bytes([(negated >> 376) | (right[0] & 0x80)])
         + negated.to_bytes(48, "big")[1:]
         + other.to_bytes(48, "big")
         + right[96:]: ("WrongHintSign",),
-        right[:192] + bytes(48): ("WrongHintInverse",),
+        right[:192] + bytes(48) + right[240:]: ("WrongHintInverse",),
+        right[:240] + bytes(48) + right[288:]: ("WrongHintInverse",),
+        right[:288] + bytes(192): ("WrongHintMultiple",),
+        right[:288] + hints(bytes(32))[288:]: ("WrongHintMultiple",),
     }
     for hint, errors in altered.items():
         with refuses(*errors):

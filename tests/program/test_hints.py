@@ -15,6 +15,7 @@ from settlement.hash_to_curve import SECOND_CANDIDATE, Fp2, P
 from tests.program.kit import Chain, Validator, refuses, validator
 
 NOT_CANONICAL, SIGN, INVERSE, ROOT = "NonCanonicalHint", "WrongHintSign", "WrongHintInverse", "WrongHintRoot"
+MULTIPLE = "WrongHintMultiple"
 
 
 def number(value: int) -> bytes:
@@ -36,13 +37,12 @@ def forged_candidate(digest: bytes, root: int, flags: list[bool]) -> tuple[Fp2, 
     """What the best liar sends for the candidate that does not exist: a root of Z·g(x), of the right sign, since g(x) has none; and the
     inverse that the program expects for the lie."""
     h = hash_to_curve
-    lies = [flag ^ (index == root) for index, flag in enumerate(flags)]
     u = h.hash_to_field(digest)
-    (x, mine), (_, others) = candidate(u[root], lies[root]), candidate(u[1 - root], lies[1 - root])
+    x, denominators = candidate(u[root], not flags[root])
     assert h._sqrt(h._curve(x)) is None
     y = h._sqrt(h._mul(h._Z, h._curve(x)))
     assert y is not None
-    inverse = pow(h._norm(h._mul(mine, others)), -1, P)
+    inverse = pow(h._norm(denominators), -1, P) * h.MONTGOMERY % P
     return y if h._sign(y) == h._sign(u[root]) else h._neg(y), inverse
 
 
@@ -95,27 +95,70 @@ def altered(digest: bytes, others: bytes, rng: random.Random) -> Iterator[tuple[
         other_flag = flag ^ SECOND_CANDIDATE
         y, inverse = forged_candidate(digest, root, flags)
         yield "flag flipped", put(c1, c0, other_flag), (INVERSE,)
-        yield "flag flipped with its inverse", put(c1, c0, other_flag)[:192] + number(inverse), (ROOT,)
-        yield "flag, inverse and a root of Z·g(x)", put(y[1], y[0], other_flag)[:192] + number(inverse), (ROOT,)
-    inverse = int.from_bytes(hints[192:], "big")
-    for name, value in {
-        "zero": 0,
-        "one": 1,
-        "negated": P - inverse,
-        "doubled": 2 * inverse % P,
-        "inverted back": pow(inverse, -1, P),
-        "random": rng.randrange(P),
-    }.items():
-        yield f"inverse {name}", hints[:192] + number(value), (INVERSE,)
-    for name, value in {"+ P": inverse + P, "P": P, "P + 1": P + 1, "all ones": 2**384 - 1}.items():
-        yield f"inverse {name}", hints[:192] + number(value), (NOT_CANONICAL,)
-    yield "another message's inverse", hints[:192] + others[192:], (INVERSE,)
+
+        def put_inverse(altered: bytes, value: int, at: int = 192 + 48 * root) -> bytes:
+            return altered[:at] + number(value) + altered[at + 48 :]
+
+        yield "flag flipped with its inverse", put_inverse(put(c1, c0, other_flag), inverse), (ROOT,)
+        yield "flag, inverse and a root of Z·g(x)", put_inverse(put(y[1], y[0], other_flag), inverse), (ROOT,)
+        inverse = int.from_bytes(hints[192 + 48 * root : 240 + 48 * root], "big")
+        for name, value in {
+            "zero": 0,
+            "one": 1,
+            "negated": P - inverse,
+            "doubled": 2 * inverse % P,
+            "inverted back": pow(inverse, -1, P),
+            "not in Montgomery form": inverse * pow(hash_to_curve.MONTGOMERY, -1, P) % P,
+            "random": rng.randrange(P),
+        }.items():
+            yield f"inverse {name}", put_inverse(hints, value), (INVERSE,)
+        for name, value in {"+ P": inverse + P, "P": P, "P + 1": P + 1, "all ones": 2**384 - 1}.items():
+            yield f"inverse {name}", put_inverse(hints, value), (NOT_CANONICAL,)
+    yield "inverses swapped", hints[:192] + hints[240:288] + hints[192:240] + hints[288:], (INVERSE,)
+    yield "another message's inverses", hints[:192] + others[192:288] + hints[288:], (INVERSE,)
     yield "another message's hints", others, (SIGN, INVERSE, ROOT)
     yield "roots swapped", hints[96:192] + hints[:96] + hints[192:], (SIGN, INVERSE, ROOT)
-    yield "nothing", bytes(240), (SIGN, INVERSE, ROOT)
-    yield "all ones", b"\xff" * 240, (NOT_CANONICAL,)
+    yield "nothing", bytes(480), (SIGN, INVERSE, ROOT)
+    yield "all ones", b"\xff" * 480, (NOT_CANONICAL,)
     for _ in range(4):
-        yield "random bytes", rng.randbytes(240), (NOT_CANONICAL, SIGN, INVERSE, ROOT)
+        yield "random bytes", rng.randbytes(480), (NOT_CANONICAL, SIGN, INVERSE, ROOT)
+    yield from altered_multiples(digest, others, rng)
+
+
+def altered_multiples(digest: bytes, others: bytes, rng: random.Random) -> Iterator[tuple[str, bytes, tuple[str, ...]]]:
+    """The point that clears the cofactor, altered. Any other point of E2 leads out of G2, unless the difference lies in G2."""
+    h = hash_to_curve
+    hints = h.hints(digest)
+    image = h._map_to_e2(digest, h.DST)
+    multiple = h._clearing_multiple(image)
+    assert image is not None and multiple is not None and h.encode_point(multiple) == hints[288:]
+    x, y = (int.from_bytes(hints[at : at + 48], "big") for at in (288, 384))
+    for name, point in {
+        "infinity": None,
+        "negated": h._negate(multiple),
+        "doubled": h._add_points(multiple, multiple),
+        "the message's point on E2": image,
+        "twice that, where psi would be given infinity": h._add_points(image, image),
+        "moved by that": h._add_points(multiple, image),
+        "psi of it": h._psi(multiple),
+        "without psi": h._add_points(h._times_x_absolute(image), image),
+        "the first multiple as RFC 9380 orders it": h._add_points(multiple, h._psi(image)),
+    }.items():
+        yield f"multiple: {name}", hints[:288] + h.encode_point(point), (MULTIPLE,)
+    for name, encoded in {
+        "another message's": others[288:],
+        "nothing": bytes(192),
+        "all ones": b"\xff" * 192,
+        "random": rng.randbytes(192),
+        "x.c1 + P": number(x + P) + hints[336:],
+        "y.c1 + P": hints[288:384] + number(y + P) + hints[432:],
+        "marked as compressed": bytes([hints[288] | 0x80]) + hints[289:],
+        "marked as infinity": bytes([hints[288] | 0x40]) + hints[289:],
+        "a bit of x": hints[288:383] + bytes([hints[383] ^ 1]) + hints[384:],
+        "a bit of y": hints[288:479] + bytes([hints[479] ^ 1]),
+        "x and y swapped": hints[384:480] + hints[288:384],
+    }.items():
+        yield f"multiple: {name}", hints[:288] + encoded, (MULTIPLE,)
 
 
 def proof_digest(chain: Chain, new: Validator) -> bytes:
@@ -144,8 +187,22 @@ def test_altered_hints_are_refused(chain: Chain, seed: int) -> None:
         except AssertionError as error:
             raise AssertionError(f"hints altered thus: {name}") from error
         kinds += 1
-    assert kinds >= 80
+    assert kinds >= 110
     chain.register(new)
+
+
+def test_a_multiple_moved_within_the_subgroup_changes_nothing(chain: Chain) -> None:
+    """z + psi is zero on G2, so this lie leads to the same point: it must not help a wrong signature, and does not hurt a right one."""
+    h, new = hash_to_curve, validator(104)
+    digest = proof_digest(chain, new)
+    moved = h._add_points(
+        h._clearing_multiple(h._map_to_e2(digest, h.DST)), h._clear_cofactor(h._map_to_e2(bytes(32), h.DST))
+    )
+    hints = h.hints(digest)[:288] + h.encode_point(moved)
+    with refuses("BadProofOfPossession"):
+        forged = chain.registration(new, hints=hints, proof_of_possession=new.secret.sign(bytes(32)))
+        chain.send(forged, signers=[new.authority])
+    chain.send(chain.registration(new, hints=hints), signers=[new.authority])
 
 
 def test_the_seeds_cover_both_candidates_in_both_places(chain: Chain) -> None:

@@ -9,8 +9,9 @@ from blspy import PopSchemeMPL, PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ecc.bls.hash_to_curve import hash_to_field_FQ2, hash_to_G2
-from py_ecc.optimized_bls12_381 import FQ2, field_modulus, normalize
+from py_ecc.optimized_bls12_381 import FQ2, add, double, eq, field_modulus, is_inf, multiply, neg, normalize
 from py_ecc.optimized_bls12_381.constants import ISO_3_A, ISO_3_B, ISO_3_Z
+from py_ecc.optimized_bls12_381.optimized_swu import iso_map_G2, optimized_swu_G2
 
 from settlement import hash_to_curve
 
@@ -72,10 +73,9 @@ def test_any_digest_as_blspy_hashes_it(digest):
 @settings(max_examples=50, deadline=None)
 @given(digests)
 def test_hints_prove_the_map(digest):
-    """Each root is of the RFC's sign over the first candidate for x that has one; the inverse is that of the norm."""
+    """Each root is of the RFC's sign over the first candidate for x that has one; each inverse is that of its norm."""
     hints = hash_to_curve.hints(digest)
-    assert len(hints) == hash_to_curve.HINT_BYTES == 240
-    denominator = FQ2.one()
+    assert len(hints) == hash_to_curve.HINT_BYTES == 480
     for index, u in enumerate(hash_to_field_FQ2(digest, 2, hash_to_curve.DST, sha256)):
         root = bytearray(hints[96 * index : 96 * index + 96])
         second = bool(root[0] & hash_to_curve.SECOND_CANDIDATE)
@@ -90,9 +90,33 @@ def test_hints_prove_the_map(digest):
         assert y.sgn0 == u.sgn0
         d = v + FQ2.one() if second else v**2 + v
         assert x * d == -ISO_3_B / ISO_3_A * (v**2 + v + FQ2.one())
-        denominator *= d * ((v**2 + v + FQ2.one()) * 253 - d * 360)
-    norm = sum(int(c) ** 2 for c in denominator.coeffs)
-    assert norm * int.from_bytes(hints[192:], "big") % field_modulus == 1
+        denominator = d * ((v**2 + v + FQ2.one()) * 253 - d * 360)
+        norm = sum(int(c) ** 2 for c in denominator.coeffs)
+        inverse = int.from_bytes(hints[192 + 48 * index : 240 + 48 * index], "big")
+        assert inverse < field_modulus and norm * inverse % field_modulus == hash_to_curve.MONTGOMERY % field_modulus
+
+
+@settings(max_examples=3, deadline=None)
+@given(digests)
+def test_the_hinted_point_clears_the_cofactor(digest):
+    """b = z·P + P - 2ψ(P) by py_ecc's points: z·b + ψ(b - 2P) - P + 4ψ²(P) is the hash, and z + ψ kills it, as all of G2."""
+
+    def decode(encoded):
+        x1, x0, y1, y0 = (int.from_bytes(encoded[at : at + 48], "big") for at in range(0, 192, 48))
+        return FQ2([x0, x1]), FQ2([y0, y1]), FQ2.one()
+
+    def psi(point):
+        x, y = (FQ2([c.coeffs[0], -c.coeffs[1]]) for c in normalize(point))
+        return x / FQ2([1, 1]) ** ((field_modulus - 1) // 3), y / FQ2([1, 1]) ** ((field_modulus - 1) // 2), FQ2.one()
+
+    z = 0xD201000000010000
+    images = [iso_map_G2(*optimized_swu_G2(u)) for u in hash_to_field_FQ2(digest, 2, hash_to_curve.DST, sha256)]
+    p = add(*images)
+    b = decode(hash_to_curve.hints(digest)[288:])
+    assert eq(b, add(add(multiply(p, z), p), neg(double(psi(p)))))
+    result = add(add(multiply(b, z), psi(add(b, neg(double(p))))), add(neg(p), multiply(psi(psi(p)), 4)))
+    assert eq(result, hash_to_G2(digest, hash_to_curve.DST, sha256))
+    assert is_inf(add(multiply(result, z), psi(result)))
 
 
 def test_expand_message_has_bounds():

@@ -30,12 +30,12 @@ STAKE = 5_000_000
 PROGRAM = Pubkey(b"\x05" * 32)
 A, B = Pubkey(b"\x06" * 32), Pubkey(b"\x07" * 32)
 ROOT = bytes(32)
-POST = CheckpointArgs(3, 0, 1, 2, ROOT, ROOT, ROOT, ROOT, 0, 9, bytes(32), bytes(96), bytes(240))
+POST = CheckpointArgs(3, 0, 1, 2, ROOT, ROOT, ROOT, ROOT, 0, 9, bytes(32), bytes(96), bytes(480))
 
 BUILT = {
     "initialize": instructions.initialize(PROGRAM, A, B, ROOT, LOCALNET_PROFILE),
     "grow_registry": instructions.grow_registry(PROGRAM, A),
-    "register_validator": instructions.register_validator(PROGRAM, A, B, bytes(48), bytes(96), bytes(240), 1),
+    "register_validator": instructions.register_validator(PROGRAM, A, B, bytes(48), bytes(96), bytes(480), 1),
     "create_validator_set": instructions.create_validator_set(PROGRAM, A, 1),
     "grow_validator_set": instructions.grow_validator_set(PROGRAM, A, 1),
     "advance_validator_set": instructions.advance_validator_set(PROGRAM, A, 1),

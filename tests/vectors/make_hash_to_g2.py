@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from py_ecc.bls.hash_to_curve import hash_to_field_FQ2, hash_to_G2
-from py_ecc.optimized_bls12_381 import FQ2, normalize
+from py_ecc.optimized_bls12_381 import FQ2, add, normalize
 from py_ecc.optimized_bls12_381.optimized_swu import iso_map_G2, optimized_swu_G2
 
 from settlement import hash_to_curve
@@ -58,9 +58,12 @@ def exceptional() -> dict[str, str]:
     z_constant = FQ2([-2, -1])
     w = -z_constant / (FQ2.one() + z_constant)
     m = (w + FQ2.one()) * 253 - w * 360
-    c0, c1 = (int(c) for c in ((w * m) ** 2).coeffs)
-    inverse = pow(c0 * c0 + c1 * c1, -1, hash_to_curve.P)
-    return {"hints": (root + root).hex() + number(inverse), "image": point(iso_map_G2(x, y, z))}
+    c0, c1 = (int(c) for c in (w * m).coeffs)
+    inverse = number(pow(c0 * c0 + c1 * c1, -1, hash_to_curve.P) * hash_to_curve.MONTGOMERY % hash_to_curve.P)
+    image = iso_map_G2(x, y, z)
+    total = tuple(tuple(int(c) for c in coordinate.coeffs) for coordinate in normalize(add(image, image)))
+    multiple = hash_to_curve.encode_point(hash_to_curve._clearing_multiple(total))
+    return {"hints": (root + root).hex() + inverse * 2 + multiple.hex(), "image": point(image)}
 
 
 def products() -> list[dict[str, str]]:

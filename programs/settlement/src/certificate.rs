@@ -3,9 +3,9 @@
 
 use crate::{
     bls::{self, BlsError, HintError, HINT_BYTES},
-    constants::{BITMAP_BYTES, MAX_VALIDATORS},
+    constants::BITMAP_BYTES,
     error::SettlementError,
-    math::{add, is_quorum},
+    math::{add, is_quorum, sub},
     state::{SetEntry, ValidatorSet},
 };
 use anchor_lang::prelude::*;
@@ -30,24 +30,56 @@ pub struct Certificate<'a> {
     pub hints: &'a [u8; HINT_BYTES],
 }
 
-#[inline(always)]
-pub fn has_bit(bitmap: &[u8; BITMAP_BYTES], index: usize) -> bool {
-    (bitmap[index / 8] >> (index % 8)) & 1 == 1
+/// A bitmap as words, the lowest bit first.
+type Words = [u64; BITMAP_BYTES / 8];
+
+fn words_of(bitmap: &[u8; BITMAP_BYTES]) -> Words {
+    core::array::from_fn(|word| {
+        let mut bytes = [0u8; 8];
+        bytes.copy_from_slice(&bitmap[8 * word..8 * word + 8]);
+        u64::from_le_bytes(bytes)
+    })
 }
 
-/// Counts the signers; BitBeyondSet or ShortQuorum.
-#[inline(never)]
-pub fn count_signers(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], signers: &mut Signers) -> Result<()> {
-    for index in set.entries.len()..MAX_VALIDATORS {
-        require!(!has_bit(bitmap, index), SettlementError::BitBeyondSet);
+/// The bits that a set of `count` has in word `word`.
+fn bits_of_set(count: usize, word: usize) -> u64 {
+    match count.saturating_sub(64 * word) {
+        rest @ 0..=63 => (1 << rest) - 1,
+        _ => u64::MAX,
     }
+}
+
+/// Counts the signers and their stake, and calls `each` for every absent member, or, when fewer are present than absent, for every
+/// present one; `each` is told which. What all members have together is sealed, so a full bitmap costs nothing per member.
+/// BitBeyondSet or ShortQuorum.
+#[inline(always)]
+fn visit_fewer(
+    set: &SealedSet,
+    bitmap: &[u8; BITMAP_BYTES],
+    signers: &mut Signers,
+    mut each: impl FnMut(&SetEntry, bool) -> Result<()>,
+) -> Result<()> {
+    let mut visited = words_of(bitmap);
     let mut count = 0u64;
+    for (word, bits) in visited.iter().enumerate() {
+        require!(bits & !bits_of_set(set.entries.len(), word) == 0, SettlementError::BitBeyondSet);
+        count += u64::from(bits.count_ones());
+    }
+    let are_absent = count >= sub(set.header.count, count)?;
     let mut stake_lamports = 0u64;
-    for (index, entry) in set.entries.iter().enumerate() {
-        if has_bit(bitmap, index) {
-            count += 1;
-            stake_lamports = add(stake_lamports, entry.stake_lamports.get())?;
+    for (word, bits) in visited.iter_mut().enumerate() {
+        if are_absent {
+            *bits ^= bits_of_set(set.entries.len(), word);
         }
+        while *bits != 0 {
+            let entry = &set.entries[64 * word + bits.trailing_zeros() as usize];
+            stake_lamports = add(stake_lamports, entry.stake_lamports.get())?;
+            each(entry, are_absent)?;
+            *bits &= *bits - 1;
+        }
+    }
+    if are_absent {
+        stake_lamports = sub(set.header.total_stake_lamports, stake_lamports)?;
     }
     require!(is_quorum(stake_lamports, set.header.total_stake_lamports)?, SettlementError::ShortQuorum);
     signers.count = count;
@@ -55,23 +87,31 @@ pub fn count_signers(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], signers: &mut
     Ok(())
 }
 
-/// The sum of the signers' keys: from the whole set's sum by subtracting the absent, or, when fewer are present than absent, by adding
-/// those.
+/// Counts the signers; BitBeyondSet or ShortQuorum.
+pub fn count_signers(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], signers: &mut Signers) -> Result<()> {
+    visit_fewer(set, bitmap, signers, |_, _| Ok(()))
+}
+
+/// Counts the signers and adds up their keys: the whole set's sum less the absent, or the sum of those present.
 #[inline(never)]
-pub fn sum_of_keys(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], count: u64, sum: &mut [u8; 96]) -> Result<()> {
-    let subtract = count >= set.header.count - count;
-    *sum = if subtract { set.header.aggregate_key } else { bls::G1_INFINITY };
-    for (index, entry) in set.entries.iter().enumerate() {
-        let signed = has_bit(bitmap, index);
-        if signed == subtract {
-            continue;
-        }
-        let result = if subtract {
+fn sum_of_keys(
+    set: &SealedSet,
+    bitmap: &[u8; BITMAP_BYTES],
+    signers: &mut Signers,
+    sum: &mut [u8; 96],
+) -> Result<()> {
+    let mut present = bls::G1_INFINITY;
+    *sum = set.header.aggregate_key;
+    visit_fewer(set, bitmap, signers, |entry, is_absent| {
+        let result = if is_absent {
             bls::g1_sub(sum, &entry.bls_public_key)
         } else {
-            bls::g1_add(sum, &entry.bls_public_key)
+            bls::g1_add(&mut present, &entry.bls_public_key)
         };
-        result.map_err(|_| SettlementError::BrokenInvariant)?;
+        result.map_err(|_| SettlementError::BrokenInvariant.into())
+    })?;
+    if signers.count < set.header.count - signers.count {
+        *sum = present;
     }
     require!(!bls::is_infinity_g1(sum), SettlementError::AggregateKeyAtInfinity);
     Ok(())
@@ -80,10 +120,9 @@ pub fn sum_of_keys(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], count: u64, sum
 /// Verifies the whole certificate against a sealed set.
 #[inline(never)]
 pub fn verify(set: &SealedSet, certificate: &Certificate, signers: &mut Signers) -> Result<()> {
-    count_signers(set, certificate.bitmap, signers)?;
     let mut key = [0u8; 96];
     bls::mark("certificate: keys");
-    sum_of_keys(set, certificate.bitmap, signers.count, &mut key)?;
+    sum_of_keys(set, certificate.bitmap, signers, &mut key)?;
     bls::mark("certificate: keys done");
     bls::verify(&key, certificate.message, certificate.signature, certificate.hints)
         .map_err(|error| refusal(error).into())
@@ -98,6 +137,7 @@ pub fn refusal(error: BlsError) -> SettlementError {
             HintError::WrongCandidate => SettlementError::WrongHintCandidate,
             HintError::WrongInverse => SettlementError::WrongHintInverse,
             HintError::WrongRoot => SettlementError::WrongHintRoot,
+            HintError::WrongMultiple => SettlementError::WrongHintMultiple,
             HintError::Infinity => SettlementError::UnusableMessage,
         },
         BlsError::KeyIsInfinity => SettlementError::BlsKeyAtInfinity,

@@ -171,4 +171,6 @@ pub enum SettlementError {
     ClaimAboveFinalized,
     #[msg("the vault must stay rent-exempt")]
     VaultBelowRent,
+    #[msg("the hinted point is not the multiple that brings the message's point into G2's subgroup")]
+    WrongHintMultiple,
 }

@@ -69,9 +69,7 @@ fn enter(number: &[u64; 8], out: &mut Fp) {
     for index in 0..8 {
         words[index] = u64::from_be(number[7 - index]);
     }
-    let mut divided = fp::ZERO;
-    fp::from_wide_divided_by_r(&words, &mut divided);
-    fp::multiply(out, &divided, &fp::R3);
+    fp::from_wide(&words, out);
 }
 
 /// sgn0 and the zero test, both on the canonical value.

@@ -41,13 +41,22 @@ pub static ONE: Fp = Fp([
     13762350, 433586176, -192935228, -301937177, 37952645, -425753694, -36732706, 162803105, -437337492, 366579475,
     78814996, -442511456, 89578,
 ]);
+/// One in Montgomery form as a number: R mod P.
+pub const ONE_WORDS: Words = [
+    0x4676000000d1ff2e,
+    0x84b803379b4800ac,
+    0x0dd9a7e0e882431c,
+    0xc26c26d0b683dcf8,
+    0x29f1457663c4a5ee,
+    0x015de9967f3e804b,
+];
 /// R² mod P: multiplying by it enters Montgomery form.
-pub static R2: Fp = Fp([
+pub const R2: Fp = Fp([
     84958308, 320669453, -336452545, -23350980, 68258640, -130586467, 277172093, -144228653, 171105485, -419190883,
     -282802362, -41659541, -694179,
 ]);
 /// R³ mod P.
-pub static R3: Fp = Fp([
+const R3: Fp = Fp([
     323471757, -333343540, 453147883, -343099995, 303348703, 190774532, -101855041, 455817637, -223343770, 488336821,
     -74511473, 315118520, 446639,
 ]);
@@ -137,13 +146,45 @@ pub fn multiply_columns(a: &Fp, b: &Fp, out: &mut MaybeUninit<Columns>) {
 /// out = columns / R mod P (Montgomery's reduction, a column at a time).
 #[inline(never)]
 pub fn reduce(columns: &MaybeUninit<Columns>, out: &mut Fp) {
-    let (columns, out) = (columns.as_ptr() as *const i64, out.0.as_mut_ptr());
+    let columns = columns.as_ptr() as *const i64;
+    reduce_each(|index| load(columns, index), out);
+}
+
+/// out = (a + b) / R mod P.
+#[inline(never)]
+pub fn reduce_sum(a: &MaybeUninit<Columns>, b: &MaybeUninit<Columns>, out: &mut Fp) {
+    let (a, b) = (a.as_ptr() as *const i64, b.as_ptr() as *const i64);
+    reduce_each(|index| load(a, index).wrapping_add(load(b, index)), out);
+}
+
+/// out = (a - b) / R mod P.
+#[inline(never)]
+pub fn reduce_difference(a: &MaybeUninit<Columns>, b: &MaybeUninit<Columns>, out: &mut Fp) {
+    let (a, b) = (a.as_ptr() as *const i64, b.as_ptr() as *const i64);
+    reduce_each(|index| load(a, index).wrapping_sub(load(b, index)), out);
+}
+
+/// out = (all - a - b) / R mod P.
+#[inline(never)]
+pub fn reduce_rest(
+    all: &MaybeUninit<Columns>,
+    a: &MaybeUninit<Columns>,
+    b: &MaybeUninit<Columns>,
+    out: &mut Fp,
+) {
+    let (all, a, b) = (all.as_ptr() as *const i64, a.as_ptr() as *const i64, b.as_ptr() as *const i64);
+    reduce_each(|index| load(all, index).wrapping_sub(load(a, index)).wrapping_sub(load(b, index)), out);
+}
+
+#[inline(always)]
+fn reduce_each(column: impl Fn(usize) -> i64, out: &mut Fp) {
+    let out = out.0.as_mut_ptr();
     let mut multipliers = MaybeUninit::<[i64; 13]>::uninit();
     let m = multipliers.as_mut_ptr() as *mut i64;
     let mut carry = 0i64;
     macro_rules! eliminate {
         ($($k:literal: [$($i:literal)*];)*) => {$({
-            let sum = carry.wrapping_add(load(columns, $k));
+            let sum = carry.wrapping_add(column($k));
             $( let sum = sum.wrapping_add(load(m, $i).wrapping_mul(P.0[$k - $i])); )*
             let quotient = digit(sum.wrapping_mul(NEGATED_INVERSE));
             store(m, $k, quotient);
@@ -152,7 +193,7 @@ pub fn reduce(columns: &MaybeUninit<Columns>, out: &mut Fp) {
     }
     macro_rules! collect {
         ($($k:literal: [$($i:literal)*];)*) => {$({
-            let sum = carry.wrapping_add(load(columns, $k));
+            let sum = carry.wrapping_add(column($k));
             $( let sum = sum.wrapping_add(load(m, $i).wrapping_mul(P.0[$k - $i])); )*
             store(out, $k - 13, digit(sum));
             carry = carry_of(sum);
@@ -198,13 +239,20 @@ pub fn multiply(out: &mut Fp, a: &Fp, b: &Fp) {
     reduce(&columns, out);
 }
 
-/// out = ka·a + kb·b, reduced; |ka| + |kb| < 2^22. `out` may be `a` or `b`.
-///
-/// # Safety
-/// All three point to elements.
-#[inline(never)]
-unsafe fn combine_raw(out: *mut i64, a: *const i64, ka: i64, b: *const i64, kb: i64) {
-    let sum = |index: usize| load(a, index).wrapping_mul(ka).wrapping_add(load(b, index).wrapping_mul(kb));
+/// Limb `index` of `a`, `k` times: a term of [`write_combination`].
+#[inline(always)]
+pub fn term(a: &Fp, k: i64, index: usize) -> i64 {
+    load(a.0.as_ptr(), index).wrapping_mul(k)
+}
+
+/// out = the combination whose limb `index` is `sum(index)`, reduced. The factors of its terms add up to less than 2^22.
+#[inline(always)]
+pub fn write_combination(out: &mut Fp, sum: impl Fn(usize) -> i64) {
+    write_raw_combination(out.0.as_mut_ptr(), sum)
+}
+
+#[inline(always)]
+fn write_raw_combination(out: *mut i64, sum: impl Fn(usize) -> i64) {
     // The quotient by P to within 1/50, from the top 43 bits; so what is left is below 0.53·P.
     let top = sum(12).wrapping_add(sum(11).wrapping_shr(30));
     let quotient = top.wrapping_shr(14).wrapping_mul(TOP_INVERSE).wrapping_add(1 << 37).wrapping_shr(38);
@@ -218,6 +266,17 @@ unsafe fn combine_raw(out: *mut i64, a: *const i64, ka: i64, b: *const i64, kb: 
     }
     limbs!(0 1 2 3 4 5 6 7 8 9 10 11);
     store(out, 12, sum(12).wrapping_sub(quotient.wrapping_mul(P.0[12])).wrapping_add(carry));
+}
+
+/// out = ka·a + kb·b, reduced; |ka| + |kb| < 2^22. `out` may be `a` or `b`.
+///
+/// # Safety
+/// All three point to elements.
+#[inline(never)]
+unsafe fn combine_raw(out: *mut i64, a: *const i64, ka: i64, b: *const i64, kb: i64) {
+    write_raw_combination(out, |index| {
+        load(a, index).wrapping_mul(ka).wrapping_add(load(b, index).wrapping_mul(kb))
+    });
 }
 
 /// out = ka·a + kb·b; |ka| + |kb| < 2^22.
@@ -251,6 +310,16 @@ pub fn subtract_unreduced(out: &mut MaybeUninit<Fp>, a: &Fp, b: &Fp) {
     let (out, a, b) = (out.as_mut_ptr() as *mut i64, a.0.as_ptr(), b.0.as_ptr());
     macro_rules! limbs {
         ($($i:literal)*) => {$( store(out, $i, load(a, $i).wrapping_sub(load(b, $i))); )*};
+    }
+    limbs!(0 1 2 3 4 5 6 7 8 9 10 11 12);
+}
+
+/// -a with limbs as large as a's, an operand for [`multiply_columns`] only.
+#[inline(always)]
+pub fn negate_unreduced(out: &mut MaybeUninit<Fp>, a: &Fp) {
+    let (out, a) = (out.as_mut_ptr() as *mut i64, a.0.as_ptr());
+    macro_rules! limbs {
+        ($($i:literal)*) => {$( store(out, $i, load(a, $i).wrapping_neg()); )*};
     }
     limbs!(0 1 2 3 4 5 6 7 8 9 10 11 12);
 }
@@ -310,21 +379,69 @@ pub fn from_words(words: &Words, out: &mut Fp) {
     store(to, 12, bits(words, 12).wrapping_add(carry));
 }
 
-/// A number of 512 bits, divided by R and reduced.
+/// Limb `$i` of a number of 18, times the limb of R² or R³ that brings it into column `$column` of the product by R².
+macro_rules! take_in_wide {
+    ($sum:ident, $x:ident, $column:expr, $i:literal) => {
+        if $i < 13 && $column >= $i && $column - $i <= 12 {
+            $sum = $sum.wrapping_add($x.wrapping_mul(R2.0[$column - $i]));
+        }
+        if $i >= 13 && $column + 13 >= $i && $column + 13 - $i <= 12 {
+            $sum = $sum.wrapping_add($x.wrapping_mul(R3.0[$column + 13 - $i]));
+        }
+    };
+}
+
+macro_rules! five_wide_columns {
+    ($a:ident, $out:ident, $k:literal: $($i:literal)*) => {{
+        let (mut s0, mut s1, mut s2, mut s3, mut s4) = (0i64, 0i64, 0i64, 0i64, 0i64);
+        $({
+            let x = load($a, $i);
+            take_in_wide!(s0, x, $k, $i);
+            take_in_wide!(s1, x, $k + 1, $i);
+            take_in_wide!(s2, x, $k + 2, $i);
+            take_in_wide!(s3, x, $k + 3, $i);
+            take_in_wide!(s4, x, $k + 4, $i);
+        })*
+        store($out, $k, s0);
+        store($out, $k + 1, s1);
+        store($out, $k + 2, s2);
+        store($out, $k + 3, s3);
+        store($out, $k + 4, s4);
+    }};
+}
+
+/// A number of 512 bits, in Montgomery form: as low + 2^390·high it is (low·R² + high·R³) / R.
+///
+/// Limbs of the number are unsigned, so a column stays below 2^30·Σ(|limbs of R²| + |limbs of R³|), and with what the reduction adds
+/// below 2^63.
 #[inline(never)]
-pub fn from_wide_divided_by_r(words: &[u64; 8], out: &mut Fp) {
+pub fn from_wide(words: &[u64; 8], out: &mut Fp) {
+    let mut limbs = MaybeUninit::<[i64; 18]>::uninit();
+    let a = limbs.as_mut_ptr() as *mut i64;
+    macro_rules! split {
+        ($($i:literal)*) => {$( store(a, $i, bits(words, $i)); )*};
+    }
+    split!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
     let mut columns = MaybeUninit::<Columns>::uninit();
     let to = columns.as_mut_ptr() as *mut i64;
-    macro_rules! limbs {
-        ($($i:literal)*) => {$( store(to, $i, bits(words, $i)); )*};
-    }
-    macro_rules! clear {
-        ($($i:literal)*) => {$( store(to, $i, 0); )*};
-    }
-    limbs!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
-    clear!(18 19 20 21 22 23 24);
+    five_wide_columns!(a, to, 0: 0 1 2 3 4 13 14 15 16 17);
+    five_wide_columns!(a, to, 5: 0 1 2 3 4 5 6 7 8 9 13 14 15 16 17);
+    five_wide_columns!(a, to, 10: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17);
+    five_wide_columns!(a, to, 15: 3 4 5 6 7 8 9 10 11 12 16 17);
+    five_wide_columns!(a, to, 20: 8 9 10 11 12);
     reduce(&columns, out);
 }
+
+/// No column of [`from_wide`] overflows: the factors' limbs, the multipliers' of the reduction, and a carry.
+const _: () = {
+    let (mut factors, mut modulus, mut index) = (0i64, 0i64, 0);
+    while index < 13 {
+        factors += R2.0[index].abs() + R3.0[index].abs();
+        modulus += P.0[index].abs();
+        index += 1;
+    }
+    assert!((factors as i128) << 30 < (1 << 63) - ((modulus as i128) << 29) - (1 << 40));
+};
 
 /// The canonical number in [0, P) that `a` is congruent to (its own value, not its Montgomery form's).
 #[inline(never)]

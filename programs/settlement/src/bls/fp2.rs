@@ -1,6 +1,6 @@
 //! The quadratic extension Fp2 = Fp[i] / (i² + 1), in the representation of [`super::fp`].
 
-use super::fp::{self, Columns, Fp};
+use super::fp::{self, Fp};
 use core::mem::MaybeUninit;
 
 #[derive(Clone, Copy)]
@@ -11,25 +11,6 @@ pub struct Fp2 {
 }
 
 pub const ZERO: Fp2 = Fp2 { c0: fp::ZERO, c1: fp::ZERO };
-
-#[inline(always)]
-fn column(columns: &MaybeUninit<Columns>, index: usize) -> i64 {
-    // SAFETY: multiply_columns wrote all 25.
-    unsafe { (columns.as_ptr() as *const i64).add(index).read_volatile() }
-}
-
-#[inline(always)]
-fn set_column(columns: &mut MaybeUninit<Columns>, index: usize, value: i64) {
-    // SAFETY: index < 25.
-    unsafe { (columns.as_mut_ptr() as *mut i64).add(index).write_volatile(value) }
-}
-
-macro_rules! each_column {
-    ($k:ident => $body:block) => {
-        each_column!(@ $k $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
-    };
-    (@ $k:ident $body:block $($i:literal)*) => {$({ const $k: usize = $i; $body })*};
-}
 
 /// out = a·b / R by Karatsuba's method, one reduction a coordinate.
 #[inline(never)]
@@ -42,14 +23,8 @@ pub fn multiply(out: &mut Fp2, a: &Fp2, b: &Fp2) {
     fp::multiply_columns(&a.c1, &b.c1, &mut imaginary);
     // SAFETY: both sums were just written.
     unsafe { fp::multiply_columns(sum_a.assume_init_ref(), sum_b.assume_init_ref(), &mut mixed) };
-    each_column!(K => {
-        let (x, y) = (column(&real, K), column(&imaginary, K));
-        set_column(&mut real, K, x.wrapping_sub(y));
-        let both = column(&mixed, K).wrapping_sub(x).wrapping_sub(y);
-        set_column(&mut mixed, K, both);
-    });
-    fp::reduce(&real, &mut out.c0);
-    fp::reduce(&mixed, &mut out.c1);
+    fp::reduce_difference(&real, &imaginary, &mut out.c0);
+    fp::reduce_rest(&mixed, &real, &imaginary, &mut out.c1);
 }
 
 /// out = a² / R: (a0 + a1)(a0 - a1) + 2·a0·a1·i.
@@ -75,11 +50,7 @@ pub fn norm(out: &mut Fp, a: &Fp2) {
     let (mut first, mut second) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     fp::multiply_columns(&a.c0, &a.c0, &mut first);
     fp::multiply_columns(&a.c1, &a.c1, &mut second);
-    each_column!(K => {
-        let sum = column(&first, K).wrapping_add(column(&second, K));
-        set_column(&mut first, K, sum);
-    });
-    fp::reduce(&first, out);
+    fp::reduce_sum(&first, &second, out);
 }
 
 /// out = ka·a + kb·b; |ka| + |kb| < 2^22.

@@ -2,7 +2,7 @@
 //!
 //! With V = Zu², W = V² + V and c = -B/A the map's two candidates are x = c·(W + 1)/d, d = W for the first and V + 1 for the
 //! second, and the isogeny divides by s = x + 6 - 6i = -(1 - i)·m/(60·d), m = 253(W + 1) - 360d. So everything needs 1/d and
-//! d/m only, which one inverse of d·m gives. Z is no square and E2' has odd order, so exactly one candidate has a square
+//! d/m only, which one inverse of d·m gives, and that the inverse of its norm. Z is no square and E2' has odd order, so exactly one candidate has a square
 //! g(x): a point on the curve over the claimed candidate proves the claim. The isogeny maps (x, y) to (X(x), y·Y(x)) with
 //! Y(x) ≠ 0, since E2 has no point of order two; so the image is on E2 if and only if y² = g(x), and the group syscall's
 //! own check of its operands is the check of the root.
@@ -12,6 +12,7 @@ use super::fp::{self, Fp};
 use super::fp2::{self, Fp2};
 use super::g2::G2Point;
 use super::{syscall, HintError, HINT_BYTES};
+use core::mem::MaybeUninit;
 
 /// Bit of a root's first byte: the root belongs to the second candidate.
 const SECOND_CANDIDATE: u64 = 1 << 63;
@@ -37,26 +38,34 @@ static W_AT_ZERO: Fp2 = Fp2 {
         39407498, -221255728, 44789,
     ]),
 };
-/// One as a plain number.
-const ONE_WORDS: fp::Words = [1, 0, 0, 0, 0, 0];
+/// Numbers among the hints; the point comes after them.
+const NUMBERS: usize = 6;
+const NUMBER_BYTES: usize = 48 * NUMBERS;
 
-/// Hints as 30 words in native order, least significant last within each number, flags taken out.
+/// Hints with the numbers as words in native order, least significant first, flags taken out.
 #[repr(C, align(8))]
 pub struct Hints {
-    /// c1 and c0 of the first root, of the second, and the inverse of the norm.
-    words: [[u64; 6]; 5],
+    /// c1 and c0 of the first root, of the second, and the two inverses in Montgomery form.
+    words: [[u64; 6]; NUMBERS],
+    /// For [`super::g2::clear_cofactor`].
+    pub multiple: G2Point,
     second: [bool; 2],
 }
 
 impl Hints {
-    pub const EMPTY: Hints = Hints { words: [[0; 6]; 5], second: [false; 2] };
+    pub const EMPTY: Hints = Hints { words: [[0; 6]; NUMBERS], multiple: G2Point::EMPTY, second: [false; 2] };
 
-    /// Refuses every number that is not below P: the same number plus P fits as well and has the other parity.
+    /// Refuses every number that is not below P: the same number plus P fits as well and has the other parity. The point's coordinates
+    /// are judged by the group syscall.
     #[inline(never)]
     pub fn read(bytes: &[u8; HINT_BYTES], out: &mut Hints) -> Result<(), HintError> {
-        let mut raw = [0u64; HINT_BYTES / 8];
-        // SAFETY: equal lengths; the destination is aligned words.
-        unsafe { syscall::copy(bytes.as_ptr(), raw.as_mut_ptr() as *mut u8, HINT_BYTES) };
+        const _: () = assert!(NUMBER_BYTES + 192 == HINT_BYTES);
+        let mut raw = [0u64; NUMBER_BYTES / 8];
+        // SAFETY: the first NUMBER_BYTES bytes and the 192 behind them; the destinations are aligned words.
+        unsafe {
+            syscall::copy(bytes.as_ptr(), raw.as_mut_ptr() as *mut u8, NUMBER_BYTES);
+            syscall::copy(bytes.as_ptr().add(NUMBER_BYTES), out.multiple.0.as_mut_ptr() as *mut u8, 192);
+        }
         for (root, flag) in out.second.iter_mut().enumerate() {
             let top = u64::from_be(raw[12 * root]);
             *flag = top & SECOND_CANDIDATE != 0;
@@ -87,8 +96,7 @@ impl Hints {
     }
 }
 
-/// The denominators of one map and isogeny.
-#[derive(Clone, Copy)]
+/// The denominators of one map and isogeny; the first candidate has no need of m.
 #[repr(C, align(8))]
 pub struct Candidate {
     d: Fp2,
@@ -103,9 +111,18 @@ impl Candidate {
         Candidate { d: fp2::ZERO, d_squared: fp2::ZERO, m: fp2::ZERO, product: fp2::ZERO, second: false };
 }
 
+/// The image on E2 of what `u` maps to. It is on E2 only if the hinted root is one.
+pub fn map(u: &FieldElement, hints: &Hints, index: usize, out: &mut G2Point) -> Result<(), HintError> {
+    let (mut candidate, mut inverse) = (Candidate::EMPTY, fp2::ZERO);
+    prepare(u, hints, index, &mut candidate)?;
+    invert(&candidate, hints, index, &mut inverse)?;
+    image(&candidate, &inverse, hints, index, out);
+    Ok(())
+}
+
 /// Checks the claims about `u`'s sign and candidate, and computes that candidate's denominators.
 #[inline(never)]
-pub fn prepare(u: &FieldElement, hints: &Hints, index: usize, out: &mut Candidate) -> Result<(), HintError> {
+fn prepare(u: &FieldElement, hints: &Hints, index: usize, out: &mut Candidate) -> Result<(), HintError> {
     if hints.root_is_odd(index) != u.is_odd {
         return Err(HintError::WrongSign);
     }
@@ -129,9 +146,9 @@ pub fn prepare(u: &FieldElement, hints: &Hints, index: usize, out: &mut Candidat
         out.d.c1 = v.c1;
         fp::combine(&mut out.d.c0, &v.c0, 1, &fp::ONE, 1);
         fp2::combine(&mut out.m, &square, 253, &out.d, -107);
-        fp2::combine(&mut out.d_squared, &square, 1, &v, 1);
+        fp::combine(&mut out.d_squared.c1, &square.c1, 1, &v.c1, 2);
+        fp::combine(&mut out.d_squared.c0, &square.c0, 1, &v.c0, 1);
         fp::combine_into(&mut out.d_squared.c0, 1, &out.d.c0, 1);
-        fp::combine_into(&mut out.d_squared.c1, 1, &out.d.c1, 1);
         fp2::multiply(&mut out.product, &out.d, &out.m);
     } else {
         fp2::combine(&mut out.d, &square, 1, &v, 1);
@@ -144,56 +161,55 @@ pub fn prepare(u: &FieldElement, hints: &Hints, index: usize, out: &mut Candidat
 #[inline(never)]
 fn finish_first(out: &mut Candidate) {
     fp2::square(&mut out.d_squared, &out.d);
-    fp::combine(&mut out.m.c0, &fp::ONE, 253, &out.d.c0, -107);
-    fp::combine(&mut out.m.c1, &out.d.c1, -107, &out.d.c1, 0);
     fp2::combine(&mut out.product, &out.d, 253, &out.d_squared, -107);
 }
 
-/// 1/(d·m) of both candidates, from the hinted inverse of their norms' product. Refuses any other inverse, and so also a
-/// zero denominator.
+/// 1/(d·m) from the hinted inverse of its norm. Refuses any other inverse, and so also a zero denominator.
 #[inline(never)]
-pub fn invert(candidates: &[Candidate; 2], hints: &Hints, inverses: &mut [Fp2; 2]) -> Result<(), HintError> {
-    let (mut norms, mut product, mut hint, mut check) = ([fp::ZERO; 2], fp::ZERO, fp::ZERO, fp::ZERO);
-    fp2::norm(&mut norms[0], &candidates[0].product);
-    fp2::norm(&mut norms[1], &candidates[1].product);
-    fp::multiply(&mut product, &norms[0], &norms[1]);
-    fp::from_words(&hints.words[4], &mut hint);
-    // Montgomery form times a plain number is plain.
-    fp::multiply(&mut check, &product, &hint);
-    let mut words = [0; 6];
+fn invert(candidate: &Candidate, hints: &Hints, index: usize, inverse: &mut Fp2) -> Result<(), HintError> {
+    let (mut hint, mut norm, mut check, mut words) = (fp::ZERO, fp::ZERO, fp::ZERO, [0; 6]);
+    fp2::norm(&mut norm, &candidate.product);
+    fp::from_words(&hints.words[4 + index], &mut hint);
+    fp::multiply(&mut check, &norm, &hint);
     fp::to_words(&check, &mut words);
-    if words != ONE_WORDS {
+    if words != fp::ONE_WORDS {
         return Err(HintError::WrongInverse);
     }
-    fp::multiply(&mut check, &hint, &fp::R2);
-    for index in 0..2 {
-        // 1/z = conj(z)/norm(z), and 1/norm of one is the hint times the other's norm.
-        let z = &candidates[index].product;
-        fp::multiply(&mut product, &check, &norms[1 - index]);
-        fp::multiply(&mut inverses[index].c0, &z.c0, &product);
-        fp::combine(&mut hint, &product, -1, &product, 0);
-        fp::multiply(&mut inverses[index].c1, &z.c1, &hint);
-    }
+    // 1/z = conj(z)/norm(z)
+    let mut negated = MaybeUninit::uninit();
+    fp::multiply(&mut inverse.c0, &candidate.product.c0, &hint);
+    fp::negate_unreduced(&mut negated, &hint);
+    // SAFETY: just written.
+    fp::multiply(&mut inverse.c1, &candidate.product.c1, unsafe { negated.assume_init_ref() });
     Ok(())
 }
 
 /// The image on E2 of the hinted root over `candidate`. It is on E2 only if the root is one.
 #[inline(never)]
-pub fn image(candidate: &Candidate, inverse: &Fp2, hints: &Hints, index: usize, out: &mut G2Point) {
+fn image(candidate: &Candidate, inverse: &Fp2, hints: &Hints, index: usize, out: &mut G2Point) {
     let (mut ratio, mut ratio_2, mut ratio_3) = (fp2::ZERO, fp2::ZERO, fp2::ZERO); // d/m and its powers
     fp2::multiply(&mut ratio, &candidate.d_squared, inverse);
     fp2::square(&mut ratio_2, &ratio);
     fp2::multiply(&mut ratio_3, &ratio_2, &ratio);
     image_x(candidate, inverse, &ratio, &ratio_2, out);
 
-    // Y = -y·(1/27 + 3200·(d/m)² - 128000·(d/m)³)
-    let (mut factor, mut root) = (ratio, fp2::ZERO);
-    fp2::combine(&mut factor, &ratio_2, -3200, &ratio_3, 128000);
-    fp::combine_into(&mut factor.c0, 1, &INVERSE_27, -1);
+    let mut root = fp2::ZERO;
+    y_factor(&ratio_2, &ratio_3, &mut ratio);
     hints.root(index, &mut root);
     // A plain number times one in Montgomery form is plain.
-    fp2::multiply(&mut ratio, &root, &factor);
-    out.set_y(&ratio);
+    fp2::multiply(&mut ratio_2, &root, &ratio);
+    out.set_y(&ratio_2);
+}
+
+/// -(1/27 + 3200·(d/m)² - 128000·(d/m)³), which y is multiplied by.
+#[inline(never)]
+fn y_factor(ratio_2: &Fp2, ratio_3: &Fp2, out: &mut Fp2) {
+    fp::write_combination(&mut out.c0, |i| {
+        fp::term(&ratio_2.c0, -3200, i)
+            .wrapping_add(fp::term(&ratio_3.c0, 128000, i))
+            .wrapping_sub(fp::term(&INVERSE_27, 1, i))
+    });
+    fp::combine(&mut out.c1, &ratio_2.c1, -3200, &ratio_3.c1, 128000);
 }
 
 /// X = (1 - i)/540·(-m/d - 360 + 86400·d/m - 1728000·(d/m)²)
@@ -204,22 +220,35 @@ fn image_x(candidate: &Candidate, inverse: &Fp2, ratio: &Fp2, ratio_2: &Fp2, out
         // m/d + 360 = 253·(1/d + d - 1)
         let mut inverse_d = fp2::ZERO;
         fp2::multiply(&mut inverse_d, &candidate.m, inverse);
-        fp2::combine(&mut sum, &inverse_d, -253, &candidate.d, -253);
-        fp2::combine(&mut x, ratio, 86400, ratio_2, -1728000);
-        fp::combine_into(&mut x.c0, 1, &sum.c0, 1);
-        fp::combine_into(&mut x.c1, 1, &sum.c1, 1);
+        fp2::combine(&mut x, &inverse_d, -253, &candidate.d, -253);
         fp::combine_into(&mut x.c0, 1, &fp::ONE, 253);
+        turned_sum(&mut sum, [(ratio, 86400), (ratio_2, -1728000), (&x, 1)]);
     } else {
-        // m = 253 - 107·d, so m/d = 253²/(d·m) - 107²·d/m - 214.
-        fp2::combine(&mut sum, ratio, 97849, ratio_2, -1728000);
-        fp2::combine(&mut x, &sum, 1, inverse, -64009);
-        fp::combine_into(&mut x.c0, 1, &fp::ONE, -146);
+        // m = 253 - 107·d, so m/d = 253²/(d·m) - 107²·d/m - 214; and -146·(1 - i) is added on both sides of the turn.
+        turned_sum(&mut sum, [(ratio, 97849), (ratio_2, -1728000), (inverse, -64009)]);
+        fp::combine_into(&mut sum.c0, 1, &fp::ONE, -146);
+        fp::combine_into(&mut sum.c1, 1, &fp::ONE, 146);
     }
-    fp::combine(&mut sum.c0, &x.c0, 1, &x.c1, 1);
-    fp::combine(&mut sum.c1, &x.c1, 1, &x.c0, -1);
     fp::multiply(&mut x.c0, &sum.c0, &INVERSE_540_PLAIN);
     fp::multiply(&mut x.c1, &sum.c1, &INVERSE_540_PLAIN);
     out.set_x(&x);
+}
+
+/// out = (1 - i)·Σ k·a over three terms; Σ|k| < 2^21.
+#[inline(always)]
+fn turned_sum(out: &mut Fp2, [(a, ka), (b, kb), (c, kc)]: [(&Fp2, i64); 3]) {
+    fp::write_combination(&mut out.c0, |i| {
+        let first = fp::term(&a.c0, ka, i).wrapping_add(fp::term(&a.c1, ka, i));
+        let second = fp::term(&b.c0, kb, i).wrapping_add(fp::term(&b.c1, kb, i));
+        let third = fp::term(&c.c0, kc, i).wrapping_add(fp::term(&c.c1, kc, i));
+        first.wrapping_add(second).wrapping_add(third)
+    });
+    fp::write_combination(&mut out.c1, |i| {
+        let first = fp::term(&a.c1, ka, i).wrapping_sub(fp::term(&a.c0, ka, i));
+        let second = fp::term(&b.c1, kb, i).wrapping_sub(fp::term(&b.c0, kb, i));
+        let third = fp::term(&c.c1, kc, i).wrapping_sub(fp::term(&c.c0, kc, i));
+        first.wrapping_add(second).wrapping_add(third)
+    });
 }
 
 #[cfg(test)]
@@ -227,14 +256,14 @@ pub mod tests_support {
     use super::*;
     use crate::bls::host;
 
-    /// The inverse that [`invert`] accepts for these candidates, 48 bytes big-endian.
-    pub fn inverse_hint(candidates: &[Candidate; 2]) -> [u8; 48] {
-        let (mut norms, mut product) = ([fp::ZERO; 2], fp::ZERO);
-        fp2::norm(&mut norms[0], &candidates[0].product);
-        fp2::norm(&mut norms[1], &candidates[1].product);
-        fp::multiply(&mut product, &norms[0], &norms[1]);
-        let words = host::words(&host::invert(&product));
-        let mut out = [0; 48];
+    /// The inverse that [`invert`] accepts for `u` and the candidate that `hints` claim, 48 bytes big-endian.
+    pub fn inverse_hint(u: &FieldElement, hints: &Hints, index: usize) -> [u8; 48] {
+        let (mut candidate, mut norm) = (Candidate::EMPTY, fp::ZERO);
+        prepare(u, hints, index, &mut candidate).unwrap();
+        fp2::norm(&mut norm, &candidate.product);
+        let inverse = host::invert(&norm);
+        let (mut words, mut out) = ([0; 6], [0; 48]);
+        fp::to_words(&inverse, &mut words);
         for (bytes, word) in out.rchunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_be_bytes());
         }

@@ -22,8 +22,9 @@ mod tests;
 pub use syscall::mark;
 pub use verify::{decompress_g1, g1_add, g1_sub, is_infinity_g1, verify, BlsError, G1_INFINITY};
 
-/// Two square roots (96 bytes each, c1 first) and one inverse (48), all big-endian; `settlement/hash_to_curve.py` makes them.
-pub const HINT_BYTES: usize = 240;
+/// Two square roots (96 bytes each, c1 first), two inverses (48 each) and a point of E2 (192, uncompressed), all big-endian;
+/// `settlement/hash_to_curve.py` makes them.
+pub const HINT_BYTES: usize = 480;
 
 /// Domain separation tag of the suite.
 pub const DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
@@ -37,15 +38,20 @@ pub enum HintError {
     WrongSign,
     /// Zero has no second candidate.
     WrongCandidate,
-    /// The inverse is not that of the message's denominators.
+    /// An inverse is not that of its denominators.
     WrongInverse,
     /// A root is no root of the claimed candidate: root or flag is wrong.
     WrongRoot,
+    /// The point is not the multiple that clears the cofactor: it is not on E2, or does not lead into G2.
+    WrongMultiple,
     /// The message hashes to the point at infinity; no such message is known.
     Infinity,
 }
 
 /// Hashes a 32-byte digest to G2. `out` is uncompressed and big-endian: x.c1, x.c0, y.c1, y.c0.
+///
+/// `out` is the hash only if it lies in the subgroup G2; with a wrong `multiple` among the hints it does not ([`g2::clear_cofactor`]).
+/// The caller must check that, as the pairing syscall does.
 pub fn hash_to_g2(message: &[u8; 32], hints: &[u8; HINT_BYTES], out: &mut [u8; 192]) -> Result<(), HintError> {
     hash_with_tag(message, DST, hints, out)
 }
@@ -58,12 +64,17 @@ pub fn hash_with_tag(
     hints: &[u8; HINT_BYTES],
     out: &mut [u8; 192],
 ) -> Result<(), HintError> {
-    let mut candidates = [map::Candidate::EMPTY; 2];
+    let mut elements = [expand::FieldElement::ZERO; 2];
     let mut images = [g2::G2Point::EMPTY; 2];
     let mut read = map::Hints::EMPTY;
+    mark("hash_to_g2: read the hints");
     map::Hints::read(hints, &mut read)?;
-    prepare(message, dst, &read, &mut candidates)?;
-    map_both(&candidates, &read, &mut images)?;
+    mark("hash_to_g2: expand");
+    expand::hash_to_field(message, dst, &mut elements);
+    for index in 0..2 {
+        mark("hash_to_g2: map");
+        map::map(&elements[index], &read, index, &mut images[index])?;
+    }
     mark("hash_to_g2: clear the cofactor");
     let [sum, second] = &mut images;
     // The syscall refuses operands off the curve: this checks both roots.
@@ -71,39 +82,8 @@ pub fn hash_with_tag(
     if sum.is_infinity() {
         return Err(HintError::Infinity);
     }
-    g2::clear_cofactor(sum, second).map_err(|_| HintError::WrongRoot)?;
+    g2::clear_cofactor(sum, &read.multiple, second).map_err(|_| HintError::WrongMultiple)?;
     // SAFETY: 192 bytes each.
     unsafe { syscall::copy(second.bytes().as_ptr(), out.as_mut_ptr(), 192) };
-    Ok(())
-}
-
-#[inline(never)]
-fn prepare(
-    message: &[u8],
-    dst: &[u8],
-    hints: &map::Hints,
-    candidates: &mut [map::Candidate; 2],
-) -> Result<(), HintError> {
-    mark("hash_to_g2: expand");
-    let mut elements = [expand::FieldElement::ZERO; 2];
-    expand::hash_to_field(message, dst, &mut elements);
-    mark("hash_to_g2: map");
-    for index in 0..2 {
-        map::prepare(&elements[index], hints, index, &mut candidates[index])?;
-    }
-    Ok(())
-}
-
-#[inline(never)]
-fn map_both(
-    candidates: &[map::Candidate; 2],
-    hints: &map::Hints,
-    images: &mut [g2::G2Point; 2],
-) -> Result<(), HintError> {
-    let mut inverses = [fp2::ZERO; 2];
-    map::invert(candidates, hints, &mut inverses)?;
-    for index in 0..2 {
-        map::image(&candidates[index], &inverses[index], hints, index, &mut images[index]);
-    }
     Ok(())
 }

@@ -3,8 +3,9 @@
 
 use super::expand::{self, FieldElement};
 use super::fp::{self, Fp};
-use super::g2::G2Point;
-use super::map::{self, Candidate, Hints};
+use super::g2::{self, G2Point};
+use super::map::{self, Hints};
+use super::g2::tests_support::is_in_subgroup;
 use super::{fp2, hash_to_g2, hash_with_tag, HintError, DST, HINT_BYTES};
 
 const SUITE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/hash_to_g2.json"));
@@ -255,22 +256,16 @@ fn zero_maps_to_the_exceptional_point_by_the_first_candidate_only() {
     let bytes: [u8; HINT_BYTES] = sized(strings(rest, "hints")[0]);
     let expected: [u8; 192] = sized(strings(rest, "image")[0]);
     let hints = read(&bytes);
-    let mut candidates = [Candidate::EMPTY; 2];
-    for (index, candidate) in candidates.iter_mut().enumerate() {
-        assert_eq!(map::prepare(&FieldElement::ZERO, &hints, index, candidate), Ok(()));
-    }
-    let mut inverses = [fp2::ZERO; 2];
-    assert_eq!(map::invert(&candidates, &hints, &mut inverses), Ok(()));
+    let mut image = G2Point::EMPTY;
     for index in 0..2 {
-        let mut image = G2Point::EMPTY;
-        map::image(&candidates[index], &inverses[index], &hints, index, &mut image);
+        assert_eq!(map::map(&FieldElement::ZERO, &hints, index, &mut image), Ok(()));
         assert_eq!(image.bytes(), &expected);
     }
+    assert_eq!(hints.multiple.bytes(), &g2::tests_support::multiple(&[image; 2]));
 
     let mut flagged = bytes;
     flagged[0] |= 0x80;
-    let hints = read(&flagged);
-    let refused = map::prepare(&FieldElement::ZERO, &hints, 0, &mut candidates[0]);
+    let refused = map::map(&FieldElement::ZERO, &read(&flagged), 0, &mut image);
     assert_eq!(refused, Err(HintError::WrongCandidate));
 }
 
@@ -343,15 +338,19 @@ fn altered_hints_are_refused_each_for_its_reason() {
             let conjugate = with(root, &[&[conjugate[0] | second], &conjugate[1..]].concat());
             assert_eq!(result(&conjugate), Err(HintError::WrongRoot));
         }
-        let inverse = &hints[192..];
-        assert_eq!(result(&with(192, &shifted_by_p(inverse))), Err(HintError::NotCanonical));
-        assert_eq!(result(&with(192, &negated(inverse))), Err(HintError::WrongInverse));
-        assert_eq!(result(&with(192, &[0; 48])), Err(HintError::WrongInverse));
-        assert_eq!(result(&with(239, &[hints[239] ^ 1])), Err(HintError::WrongInverse));
+        for at in [192, 240] {
+            let inverse = &hints[at..at + 48];
+            assert_eq!(result(&with(at, &shifted_by_p(inverse))), Err(HintError::NotCanonical));
+            assert_eq!(result(&with(at, &negated(inverse))), Err(HintError::WrongInverse));
+            assert_eq!(result(&with(at, &[0; 48])), Err(HintError::WrongInverse));
+            assert_eq!(result(&with(at + 47, &[hints[at + 47] ^ 1])), Err(HintError::WrongInverse));
+        }
         assert!(result(&[0; HINT_BYTES]).is_err());
         assert!(result(&[0xff; HINT_BYTES]).is_err());
-        let swapped: [u8; HINT_BYTES] = [&hints[96..192], &hints[..96], inverse].concat().try_into().unwrap();
+        let swapped = with(0, &[&hints[96..192], &hints[..96]].concat());
         assert!(result(&swapped).is_err());
+        let swapped = with(192, &[&hints[240..288], &hints[192..240]].concat());
+        assert_eq!(result(&swapped), Err(HintError::WrongInverse));
     }
     for (index, (message, _, _)) in all.iter().enumerate() {
         let other = &all[(index + 1) % all.len()].1;
@@ -367,13 +366,44 @@ fn a_wrong_candidate_with_its_own_inverse_is_refused() {
     let message: [u8; 32] = message.as_slice().try_into().unwrap();
     let mut altered = *hints;
     altered[0] ^= 0x80;
-    let claimed = read(&altered);
     let mut elements = [FieldElement::ZERO; 2];
     expand::hash_to_field(&message, DST, &mut elements);
-    let mut candidates = [Candidate::EMPTY; 2];
-    for index in 0..2 {
-        map::prepare(&elements[index], &claimed, index, &mut candidates[index]).unwrap();
-    }
-    altered[192..].copy_from_slice(&map::tests_support::inverse_hint(&candidates));
+    let inverse = map::tests_support::inverse_hint(&elements[0], &read(&altered), 0);
+    altered[192..240].copy_from_slice(&inverse);
     assert_eq!(hash_to_g2(&message, &altered, &mut [0; 192]), Err(HintError::WrongRoot));
+}
+
+#[test]
+fn a_wrong_multiple_leads_out_of_the_subgroup_or_nowhere() {
+    let all = vectors(SUITE);
+    for (index, (message, hints, expected)) in all.iter().enumerate().take(2) {
+        let message: [u8; 32] = message.as_slice().try_into().unwrap();
+        let with = |multiple: &[u8]| {
+            let (mut altered, mut point) = (*hints, [0; 192]);
+            altered[288..].copy_from_slice(multiple);
+            hash_to_g2(&message, &altered, &mut point).map(|()| point)
+        };
+        let right = &hints[288..];
+        assert!(is_in_subgroup(expected));
+        // Other points of E2, infinity among them: a result, and it is outside G2. The pairing refuses it there.
+        let infinity = [&[0x40], &[0; 191][..]].concat();
+        let minus = [&right[..96], &negated(&right[96..144]), &negated(&right[144..])].concat();
+        for wrong in [&all[(index + 1) % all.len()].1[288..], &infinity, &minus] {
+            let point = with(wrong).unwrap();
+            assert!(!is_in_subgroup(&point));
+        }
+        // A point of G2 more leaves the result as it is: z + psi is zero on G2.
+        let mut shifted = G2Point::EMPTY;
+        shifted.bytes_mut().copy_from_slice(right);
+        let mut other = G2Point::EMPTY;
+        other.bytes_mut().copy_from_slice(&all[(index + 1) % all.len()].2);
+        super::syscall::g2_add(&mut shifted, &other).map_err(|_| ()).unwrap();
+        assert_eq!(with(shifted.bytes()), Ok(*expected));
+        // No points.
+        let off_curve = [&right[..191], &[right[191] ^ 1]].concat();
+        let above = [&shifted_by_p(&right[..48]), &right[48..]].concat();
+        for wrong in [&off_curve, &above, &[0; 192].to_vec()] {
+            assert_eq!(with(wrong), Err(HintError::WrongMultiple));
+        }
+    }
 }

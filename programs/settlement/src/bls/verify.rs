@@ -43,7 +43,8 @@ static NEGATED_GENERATOR: [u8; 96] = [
 /// Checks e(public_key, H(message)) = e(g1, signature) with one call of the pairing syscall over two pairs.
 ///
 /// `public_key` is 96 bytes uncompressed, `signature` 96 bytes compressed, both big-endian; `hints` as for
-/// [`hash_to_g2`]. Infinity and points outside the subgroups are refused, as key and as signature.
+/// [`hash_to_g2`]. Infinity is refused as key and as signature, and so is a signature outside the subgroup. The key's subgroup was checked
+/// when it was registered ([`decompress_g1`]); should it be wrong all the same, the refusal names the hints.
 #[inline(never)]
 pub fn verify(
     public_key: &[u8; 96],
@@ -81,9 +82,9 @@ fn pair(public_key: &[u8; 96], g2: &[[u8; 192]; 2]) -> Result<(), BlsError> {
         syscall::copy(NEGATED_GENERATOR.as_ptr(), g1[1].as_mut_ptr(), 96);
     }
     let mut product = [0u64; 72];
-    // Both points of G2 are known to be valid, so only the key can be refused.
+    // Key and signature were checked to be in their subgroups; the hashed point is checked to be in G2 here and nowhere else.
     if !syscall::pairing_product(&g1, g2, &mut product) {
-        return Err(BlsError::InvalidKey);
+        return Err(BlsError::Hint(HintError::WrongMultiple));
     }
     mark("verify: done");
     // One, big-endian: 575 zero bytes, then a one.

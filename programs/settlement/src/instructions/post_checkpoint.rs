@@ -13,7 +13,7 @@ use crate::{
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
 
-/// hints: those of the checkpoint hash, 240 bytes; signature: compressed.
+/// hints: those of the checkpoint hash, 480 bytes; signature: compressed.
 #[derive(Clone, Copy, AnchorSerialize, AnchorDeserialize, anchor_lang::IdlType)]
 pub struct PostCheckpointArgs {
     pub epoch: u64,
@@ -28,10 +28,10 @@ pub struct PostCheckpointArgs {
     pub inbox_cursor: u64,
     pub bitmap: [u8; 32],
     pub signature: [u8; 96],
-    pub hints: [u8; 240],
+    pub hints: [u8; 480],
 }
 
-const _: () = assert!(HINT_BYTES == 240, "the arguments' hints have the BLS module's size");
+const _: () = assert!(HINT_BYTES == 480, "the arguments' hints have the BLS module's size");
 
 #[derive(Accounts)]
 pub struct PostCheckpoint {

@@ -13,16 +13,16 @@ use crate::{
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
 
-/// hints: those of the proof of possession's message, 240 bytes.
+/// hints: those of the proof of possession's message, 480 bytes.
 #[derive(Clone, Copy, AnchorSerialize, AnchorDeserialize, anchor_lang::IdlType)]
 pub struct RegisterValidatorArgs {
     pub bls_public_key: [u8; 48],
     pub proof_of_possession: [u8; 96],
-    pub hints: [u8; 240],
+    pub hints: [u8; 480],
     pub stake_lamports: u64,
 }
 
-const _: () = assert!(HINT_BYTES == 240, "the arguments' hints have the BLS module's size");
+const _: () = assert!(HINT_BYTES == 480, "the arguments' hints have the BLS module's size");
 
 #[derive(Accounts)]
 pub struct RegisterValidator {
