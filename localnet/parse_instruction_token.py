@@ -35,6 +35,9 @@ def parse_token_instruction(data: bytes, accounts: Sequence[str]) -> dict[str, A
             if (kind, sub_kind) == _WITHDRAW_FROM_ACCOUNTS:
                 return _withdraw_from_accounts(reader.u8(), accounts)
             parsed = parse(_EXTENSIONS[kind], sub_kind, reader, accounts)
+            shape = _EXTENSIONS[kind][sub_kind]
+            if kind != _TRANSFER_FEE and shape.fields is not None and reader.rest():
+                raise NotParsable("these are plain structures, whole or not at all")
             if (kind, sub_kind) == _HARVEST:
                 parsed["info"]["sourceAccounts"] = list(accounts[1:])
             return parsed
@@ -267,9 +270,10 @@ def _pointer(name: str, target: str) -> dict[int, Shape]:
     }
 
 
-_WITHDRAW_FROM_ACCOUNTS, _HARVEST = (26, 3), (26, 4)
+_TRANSFER_FEE = 26
+_WITHDRAW_FROM_ACCOUNTS, _HARVEST = (_TRANSFER_FEE, 3), (_TRANSFER_FEE, 4)
 _EXTENSIONS: dict[int, dict[int, Shape]] = {
-    26: {
+    _TRANSFER_FEE: {
         0: Shape(
             "initializeTransferFeeConfig",
             ("mint",),
@@ -322,7 +326,7 @@ _EXTENSIONS: dict[int, dict[int, Shape]] = {
         ),
     },
     44: {
-        0: Shape("initializePausableConfig", ("mint",), lambda r: {"authority": r.key_or_none()}),
+        0: Shape("initializePausableConfig", ("mint",), lambda r: {"authority": r.key()}),
         1: Shape("pause", ("mint",), None, _AUTHORITY),
         2: Shape("resume", ("mint",), None, _AUTHORITY),
     },

@@ -25,6 +25,7 @@ ACCOUNT_MINT_OFFSET = 0
 ACCOUNT_OWNER_OFFSET = 32
 ACCOUNT_DELEGATE_OFFSET = 72
 MAX_SIGNERS = 11
+LAST_EXTENSION = 27
 _ACCOUNT_STATE_OFFSET = 108
 _MINT_INITIALIZED_OFFSET = 45
 _TYPE_MINT = 1
@@ -130,12 +131,15 @@ def _is_kind(data: bytes, base_length: int, account_type: int) -> bool:
 
 
 def _extensions(data: bytes) -> tuple[tuple[int, bytes], ...]:
+    """By type; none at all of an account with one that is unknown or cut off, as spl-token-2022 reads them."""
     found, at = [], ACCOUNT_LENGTH + 1
     while at + 4 <= len(data):
         kind = int.from_bytes(data[at : at + 2], "little")
         end = at + 4 + int.from_bytes(data[at + 2 : at + 4], "little")
-        if kind == 0 or end > len(data):
+        if kind == 0:
             break
+        if kind > LAST_EXTENSION or end > len(data):
+            return ()
         found.append((kind, data[at + 4 : end]))
         at = end
     return tuple(found)
