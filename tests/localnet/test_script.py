@@ -76,6 +76,31 @@ def test_embedded_serves_the_program_with_the_generated_authority(checkout: Path
         process.communicate()
 
 
+def test_the_ledger_goes_on_when_it_is_started_again(checkout: Path) -> None:
+    """The program is passed every time, and counts the first time."""
+    someone = Keypair().pubkey()
+    urls = []
+    for lamports in (5_000_000, 7_000_000):
+        process = start(checkout, "--embedded", "--rpc-port", "0", "--json", "--log")
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            urls.append(json.loads(line)["rpc_url"])
+            body = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop", "params": [str(someone), lamports]}
+            assert "result" in httpx.post(urls[-1], json=body).json()
+            balance = {"method": "getBalance", "params": [str(someone), {"commitment": "processed"}]}
+            held = httpx.post(urls[-1], json=body | balance).json()["result"]["value"]
+            assert account(urls[-1], program_data_address(PROGRAM_ID))
+            process.terminate()
+            said = process.communicate(timeout=60)[1]
+            assert process.returncode == 0 and "is ignored" not in said
+        finally:
+            process.kill()
+            process.communicate()
+    assert held == 12_000_000
+
+
 def test_an_installed_validator_is_preferred(checkout: Path) -> None:
     """A fake validator that prints its flags stands in for the real one."""
     tools = checkout / "tools"
