@@ -6,13 +6,17 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_asgi
+from solana.exceptions import SolanaRpcException
+from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
@@ -34,6 +38,8 @@ from settlement.errors import (
     TransactionTooLarge,
 )
 from settlement.pda import localnet_program_id
+from settlement.rpc import retry_after_seconds
+from settlement.transactions import sign
 
 SOL = 1_000_000_000
 
@@ -258,6 +264,72 @@ async def test_rate_limits_are_waited_out(chain, proxy):
     trouble.trouble = limited
     assert await client.get_slot() > 0
     assert len(trouble.calls) == 4
+
+
+def limits(monkeypatch: pytest.MonkeyPatch, client: L1Client, header: str, times: int) -> list[float]:
+    """The node answers 429 with that Retry-After so many times; when it was asked."""
+    asked: list[float] = []
+
+    async def answer(request: Any, kind: Any) -> Any:
+        asked.append(trio.current_time())
+        if len(asked) > times:
+            return 7
+        response = httpx2.Response(429, headers={"retry-after": header}, request=httpx2.Request("POST", "http://node"))
+        cause = httpx2.HTTPStatusError("429", request=response.request, response=response)
+        raise SolanaRpcException(cause, answer, None, request) from cause
+
+    monkeypatch.setattr(client.rpc._client, "send_rpc_request", answer)  # type: ignore[attr-defined]
+    return asked
+
+
+async def test_retry_after_is_honoured_and_the_pauses_double(autojump_clock, monkeypatch):
+    async with L1Client("http://127.0.0.1:1", localnet_program_id()) as client:
+        asked = limits(monkeypatch, client, "7", 3)
+        assert await client.get_slot() == 7
+        assert all(later - earlier >= 7 for earlier, later in pairwise(asked))
+        asked = limits(monkeypatch, client, "", 5)
+        assert await client.get_slot() == 7
+        pauses = [later - earlier for earlier, later in pairwise(asked)]
+        assert all(second > first for first, second in pairwise(pauses))
+
+
+async def test_twin_a_client_that_does_not_listen_hammers_the_node(autojump_clock, monkeypatch):
+    monkeypatch.setattr("settlement.rpc.MAX_RETRY_AFTER_SECONDS", 0.0)
+    async with L1Client("http://127.0.0.1:1", localnet_program_id()) as client:
+        asked = limits(monkeypatch, client, "7", 3)
+        assert await client.get_slot() == 7
+        assert asked[-1] - asked[0] < 7
+
+
+async def test_a_node_that_limits_sending_is_asked_again_only_when_it_said(autojump_clock, monkeypatch):
+    """Between two sendings the status is still asked for."""
+    async with L1Client("http://127.0.0.1:1", localnet_program_id()) as client:
+        sent: list[float] = []
+
+        async def call(method: str, params: Any = (), attempts: int = 6) -> Any:
+            if method == "sendTransaction":
+                sent.append(trio.current_time())
+                if len(sent) < 4:
+                    raise L1Unreachable("http://node", method, attempts, "HTTP status 429", 11.0)
+                return "sent"
+            if method == "getSignatureStatuses":
+                landed = {"slot": 5, "err": None, "confirmationStatus": "confirmed"} if len(sent) > 3 else None
+                return {"context": {"slot": 9}, "value": [landed]}
+            return (
+                {"slot": 5, "meta": {"computeUnitsConsumed": 1, "logMessages": []}} if method == "getTransaction" else 0
+            )
+
+        monkeypatch.setattr(client.rpc, "call", call)
+        signed = sign([], Keypair(), [], Hash.default(), 100)
+        assert (await client.confirm(signed)).slot == 5
+        assert all(later - earlier >= 11 for earlier, later in pairwise(sent))
+
+
+def test_retry_after_is_seconds_or_a_date():
+    assert retry_after_seconds("7", 0.0) == 7
+    assert retry_after_seconds("Thu, 01 Jan 1970 00:01:00 GMT", 50.0) == 10
+    assert retry_after_seconds("Thu, 01 Jan 1970 00:01:00 GMT", 99.0) == 0
+    assert retry_after_seconds("soon", 0.0) == retry_after_seconds("", 0.0) == retry_after_seconds("-3", 0.0) == 0
 
 
 async def test_a_lost_answer_leads_to_the_same_bytes_and_one_payment(chain, proxy):
