@@ -6,7 +6,11 @@ is no gossip, no turbine, no snapshot and no inflation, and the answers say so.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import xor
 from typing import Any, NoReturn
+
+from solders.hash import Hash
 
 from localnet.commitment import Commitment
 from localnet.errors import block_cleaned_up, block_not_available, invalid_params, no_snapshot
@@ -139,6 +143,13 @@ def get_vote_accounts(node: Node, config: VoteAccountsConfig | None = None) -> d
     return {"current": [validator] if wanted in (None, vote) else [], "delinquent": []}
 
 
+def shred_version(genesis_hash: Hash) -> int:
+    """What nodes of one cluster know each other by: the hash's sixteen-bit words, xored, plus one (solana-shred-version)."""
+    data = bytes(genesis_hash)
+    high, low = (reduce(xor, data[parity::2]) for parity in (0, 1))
+    return min((high << 8 | low) + 1, 0xFFFF)
+
+
 @methods.method("getClusterNodes")
 def get_cluster_nodes(node: Node) -> list[dict[str, Any]]:
     """This process alone; of a validator's sockets it has RPC and WebSocket only."""
@@ -146,7 +157,11 @@ def get_cluster_nodes(node: Node) -> list[dict[str, Any]]:
         ("gossip", "serveRepair", "tpu", "tpuForwards", "tpuForwardsQuic", "tpuQuic", "tpuVote", "tvu")
     )
     identity = {"clientId": None, "featureSet": FEATURE_SET, "pubkey": str(node.identity), "version": API_VERSION}
-    served = {"rpc": node.rpc_address, "pubsub": node.websocket_address, "shredVersion": None}
+    served = {
+        "rpc": node.rpc_address,
+        "pubsub": node.websocket_address,
+        "shredVersion": shred_version(node.genesis_hash),
+    }
     return [{**identity, **sockets, **served}]
 
 

@@ -69,7 +69,8 @@ def get_signatures_for_address(
         raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
     newest = node.slot_for(require_confirmed(config.commitment), config.min_context_slot)
     before_position = _position(node, before, newest)
-    until_position = _position(node, until, newest)
+    until_landed = None if until is None else node.bank.history.transaction(until)
+    until_position = None if until_landed is None else (until_landed.slot, until_landed.index)
     found: list[dict[str, Any]] = []
     for landed in node.bank.history.of_address(key):
         position = (landed.slot, landed.index)
@@ -78,6 +79,9 @@ def get_signatures_for_address(
         if len(found) == limit or (until_position is not None and position <= until_position):
             break
         found.append(_signature_json(node, landed))
+    # Whoever pages gets a full page before hearing that `until` is not known.
+    if len(found) < limit and until is not None and (until_landed is None or until_landed.slot > newest):
+        raise filter_transaction_not_found(str(until))
     return found
 
 

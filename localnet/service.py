@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -60,14 +60,15 @@ async def serve(
     Tests pass a ManualClock to let slots pass by hand. Raises StartError, LedgerError, KeyFileError, ProgramLoadError.
     """
     clock = clock or IntervalClock(config.slot_ms)
-    with open_node(config, clock.now()) as node:
-        first_slot = node.bank.slot
+    with open_node(config, clock.now()) as opened:
+        first_slot = opened.bank.slot
         if _log.isEnabledFor(logging.INFO):
-            node.bank.on_slot.append(lambda: _log_slot(node))
-        hub = Hub(node, clock.now, block_subscription=config.block_subscription)
+            opened.bank.on_slot.append(lambda: _log_slot(opened))
         rpc_socket, websocket_socket = _bind(config.bind_address, config.rpc_port)
         rpc_port, websocket_port = rpc_socket.getsockname()[1], websocket_socket.getsockname()[1]
         host = f"[{config.bind_address}]" if ":" in config.bind_address else config.bind_address
+        node = replace(opened, rpc_address=f"{host}:{rpc_port}", websocket_address=f"{host}:{websocket_port}")
+        hub = Hub(node, clock.now, block_subscription=config.block_subscription)
         websocket = WebSocketServer(
             WebSocketServerSide(hub).handle,
             [trio.SocketListener(trio.socket.from_stdlib_socket(websocket_socket))],

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from solders.hash import Hash
 from solders.keypair import Keypair
 
 from localnet.genesis import vote_address
+from localnet.methods_cluster import shred_version
 
 from .conftest import SOL, Localnet
 
@@ -95,13 +97,16 @@ async def test_the_validator_holds_all_of_the_stake(localnet: Localnet) -> None:
 
 async def test_one_node_without_gossip(localnet: Localnet) -> None:
     (node,) = await localnet.result("getClusterNodes")
-    assert {name: value for name, value in node.items() if name not in ("rpc", "pubsub")} == {
+    rpc, pubsub = (f"127.0.0.1:{port}" for port in (localnet.endpoints.rpc_port, localnet.endpoints.websocket_port))
+    assert node == {
         "clientId": None,
         "featureSet": 3_345_198_602,
         "gossip": None,
         "pubkey": await identity_of(localnet),
+        "pubsub": pubsub,
+        "rpc": rpc,
         "serveRepair": None,
-        "shredVersion": None,
+        "shredVersion": shred_version(localnet.endpoints.genesis_hash),
         "tpu": None,
         "tpuForwards": None,
         "tpuForwardsQuic": None,
@@ -110,7 +115,9 @@ async def test_one_node_without_gossip(localnet: Localnet) -> None:
         "tvu": None,
         "version": "4.1.2",
     }
-    assert "rpc" in node and "pubsub" in node
+    assert (await localnet.client.get_cluster_nodes()).value[0].rpc == rpc
+    # A cluster of solana-test-validator's, and the version that it told.
+    assert shred_version(Hash.from_string("Hgio46dUrEJ7CASs3KxzcZAmPaMmRjNRN4r3BQn7KdqP")) == 46125
     assert await localnet.result("getMaxRetransmitSlot") == await localnet.result("getMaxShredInsertSlot") == 0
     assert await localnet.error("getHighestSnapshotSlot") == {"code": -32008, "message": "No snapshot"}
 
