@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from settlement.signing import Domain
-from settlement.tags import H, fixed, u32le, u64le
+from settlement.tags import H, fixed, from_hex, u32le, u64le
 
 DEPOSIT_KIND = 1
 """The kind of an inbox entry that credits an L2 account."""
@@ -79,9 +79,7 @@ class CheckpointMessage:
                 raise ValueError(f"the checkpoint has no {key}")
             value = checkpoint[key]
             if member.type == "bytes":
-                if not isinstance(value, str):
-                    raise ValueError(f"{key} must be hex, got {type(value).__name__}")
-                value = bytes.fromhex(value)
+                value = from_hex(key, value, 32)
             values[member.name] = value
         return cls(**values)
 

@@ -13,6 +13,7 @@ from settlement.accounts import Checkpoint, CheckpointStatus
 from settlement.messages import CheckpointMessage
 from settlement.records import EconomicEvent, Event, Record, RecordError
 from settlement.signing import Domain
+from settlement.tags import from_hex
 
 # A batch has at most 4,096 records.
 MAX_SIBLINGS = 12
@@ -97,12 +98,9 @@ def check_settled(receipt: Receipt, checkpoint: Checkpoint, domain: Domain) -> N
 
 def _hex(name: str, value: object, length: int) -> bytes:
     try:
-        data = bytes.fromhex(value) if isinstance(value, str) else b""
-    except ValueError:
-        data = b""
-    if len(data) != length:
-        raise ReceiptError(f"{name} must be {length} bytes in hex")
-    return data
+        return from_hex(name, value, length)
+    except ValueError as error:
+        raise ReceiptError(str(error)) from None
 
 
 def _count(name: str, value: object) -> int:

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 U16_MAX = 2**16 - 1
 U32_MAX = 2**32 - 1
+_HEX_DIGITS = frozenset("0123456789abcdef")
 U64_MAX = 2**64 - 1
 
 
@@ -43,6 +44,15 @@ def fixed(name: str, value: bytes, width: int) -> bytes:
         given = f"{len(value)} bytes" if isinstance(value, bytes) else type(value).__name__
         raise ValueError(f"{name} must be {width} bytes, got {given}")
     return value
+
+
+def from_hex(name: str, text: object, width: int) -> bytes:
+    """The `width` bytes in lower-case hex, the one form that the interfaces have; ValueError names what was given."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be {width} bytes in lower-case hex, got {type(text).__name__}")
+    if len(text) != 2 * width or not set(text) <= _HEX_DIGITS:
+        raise ValueError(f"{name} must be {width} bytes in lower-case hex, got {text[:80]!r} of length {len(text)}")
+    return bytes.fromhex(text)
 
 
 def _unsigned(value: int, width: int) -> bytes:

@@ -4,6 +4,7 @@ A rejection costs the worker its stake, so it is given only for what the worker 
 When what the sequencer handed over does not hash to it, or is not there, the verdict is an abstention (docs/protocol.md, section 9).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from solders.pubkey import Pubkey
 from settlement import messages, spec, work
 from settlement.records import Mode, Reason, Verdict
 from settlement.signing import Domain
+from settlement.tags import from_hex
 from settlement.work import WorkEntry
 
 
@@ -57,21 +59,18 @@ class Claim:
                 work_root=_hash(duty, "workRoot"),
                 entries_hash=_hash(duty, "entriesSha256"),
                 model_hash=_hash(duty, "modelSha256"),
-                accuracy=float(_object(duty, "metrics")["accuracy"]),
-                loss=float(_object(duty, "metrics")["loss"]),
+                accuracy=_number(_object(duty, "metrics"), "accuracy"),
+                loss=_number(_object(duty, "metrics"), "loss"),
                 environment=_object(duty, "environment"),
             )
         except KeyError as error:
             raise DutyError(f"the duty has no {error.args[0]}") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DutyError(f"the duty is malformed: {error}") from error
 
 
 def _hash(duty: Mapping[str, Any], key: str) -> bytes:
-    value = bytes.fromhex(duty[key])
-    if len(value) != 32:
-        raise ValueError(f"{key} has {len(value)} bytes, must have 32")
-    return value
+    return from_hex(key, duty[key], 32)
 
 
 def _integer(duty: Mapping[str, Any], key: str) -> int:
@@ -81,11 +80,51 @@ def _integer(duty: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _number(metrics: Mapping[str, Any], key: str) -> float:
+    value = metrics[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"metrics.{key} is {value!r}, must be a finite number")
+    return float(value)
+
+
 def _object(duty: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = duty[key]
     if not isinstance(value, dict):
         raise ValueError(f"{key} is not an object")
     return value
+
+
+@dataclass(frozen=True)
+class Duties:
+    """What getDuties said: each result to judge as it was sent, and the (epoch, attempt) to attest."""
+
+    set_index: int
+    results: tuple[Mapping[str, Any], ...]
+    proposal: tuple[int, int] | None
+
+    @classmethod
+    def from_json(cls, value: object) -> "Duties":
+        """DutyError names the key that is missing or malformed."""
+        try:
+            if not isinstance(value, dict):
+                raise ValueError(f"an object was expected, got {type(value).__name__}")
+            results, proposal = value["results"], value["proposal"]
+            if not isinstance(results, list) or not all(isinstance(duty, dict) for duty in results):
+                raise ValueError("results is no list of objects")
+            if proposal is not None:
+                proposal = _object(value, "proposal")
+                proposal = (_integer(proposal, "epoch"), _integer(proposal, "attempt"))
+            return cls(_integer(value, "setIndex"), tuple(results), proposal)
+        except KeyError as error:
+            raise DutyError(f"the duties have no {error.args[0]}") from error
+        except ValueError as error:
+            raise DutyError(f"the duties are malformed: {error}") from error
+
+
+def disputed_intervals(duty: Mapping[str, Any]) -> list[int]:
+    """The intervals that another validator is said to dispute; what is no number among them is passed over."""
+    given = duty.get("disputedIntervals")
+    return [one for one in given if type(one) is int] if isinstance(given, list) else []
 
 
 @dataclass(frozen=True)
@@ -119,6 +158,13 @@ def abstain(reason: Reason, detail: str) -> Judgement:
 
 def inconsistency(claim: Claim, domain: Domain) -> str | None:
     """What in the claim does not follow from the hashes that client and worker signed; None when all does. Needs no blob."""
+    try:
+        return _inconsistency(claim, domain)
+    except ValueError as error:  # RFC 8785 has no form for what stands in the spec, the environment or the metrics
+        return f"what has no canonical JSON cannot have been hashed: {error}"
+
+
+def _inconsistency(claim: Claim, domain: Domain) -> str | None:
     if messages.task_id(domain, claim.client, claim.client_nonce, spec.spec_hash(claim.spec)) != claim.task_id:
         return "client, nonce and spec do not hash to the task id"
     result = messages.result_hash(

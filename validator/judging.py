@@ -55,7 +55,7 @@ class Judge:
         except DutyError as error:
             self._log.warning("duty", error=str(error))
             return
-        disputed = [interval for interval in duty.get("disputedIntervals", ()) if isinstance(interval, int)]
+        disputed = claims.disputed_intervals(duty)
         known = self._verdicts.on(claim.task_id, claim.result_hash, claim.commitment)
         if known is not None and (not known.accepts or set(disputed) <= set(known.checked)):
             if not duty.get("verdictGiven"):

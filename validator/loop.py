@@ -17,6 +17,7 @@ from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
 from validator.attesting import Attester
 from validator.chain import Chain
+from validator.claim import Duties, DutyError
 from validator.config import ValidatorConfig
 from validator.follower import Follower
 from validator.judging import Judge
@@ -121,17 +122,17 @@ class _Rounds:
         duties = await self._duties()
         if duties is None:
             return
-        for duty in duties["results"]:
+        for duty in duties.results:
             name = str(duty.get("commitment"))
             if name not in self._judging:
                 self._judging.add(name)
-                nursery.start_soon(self._judge_one, name, duty, duties["setIndex"])
-        if (proposal := duties["proposal"]) is not None:
-            await self._attester.attest(proposal["epoch"], proposal["attempt"], config)
+                nursery.start_soon(self._judge_one, name, duty, duties.set_index)
+        if duties.proposal is not None:
+            await self._attester.attest(*duties.proposal, config)
 
-    async def _duties(self) -> Mapping[str, Any] | None:
+    async def _duties(self) -> Duties | None:
         try:
-            duties: dict[str, Any] = await self._sequencer.call("getDuties", {"validator": self._authority})
+            said = await self._sequencer.call("getDuties", {"validator": self._authority})
         except RpcError as error:
             if error.code != Code.NOT_A_VALIDATOR:
                 raise
@@ -140,9 +141,10 @@ class _Rounds:
             self._outside = True
             return None
         self._outside = False
-        if not {"setIndex", "results", "proposal"} <= duties.keys():
-            raise BadAnswer(f"getDuties was answered with {sorted(duties)}")
-        return duties
+        try:
+            return Duties.from_json(said)
+        except DutyError as error:
+            raise BadAnswer(f"getDuties: {error}") from error
 
     async def _judge_one(self, name: str, duty: Mapping[str, Any], set_index: int) -> None:
         try:

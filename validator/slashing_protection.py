@@ -240,7 +240,7 @@ class SlashingProtection:
             rows = [_row(raw) for part in ours for raw in part["signed_attestations"]]
             newest = max((vote.epoch for vote in rows), default=1)
             floor = newest - 1 if version == 1 else max(_natural(part, "floor_epoch") for part in ours)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ProtectionError(f"the interchange is malformed: {error!r}") from error
         before = self._count()
         with self._transaction():
@@ -265,7 +265,7 @@ def _row(raw: dict[str, Any]) -> Attested:
 
 
 def _natural(raw: dict[str, Any], name: str) -> int:
-    value = int(raw[name])
-    if value < 0:
-        raise ValueError(f"{name} is negative: {value}")
+    value = raw[name]
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name} must be an integer from 0 to 2^63 - 1, got {str(value)[:24]}")
     return value

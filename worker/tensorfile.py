@@ -60,7 +60,9 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         raise TensorFileError(f"the header of {length} bytes runs past the end of the file")
     try:
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_no_duplicates)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except TensorFileError:
+        raise
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise TensorFileError("the header is not JSON") from error
     if not isinstance(header, dict):
         raise TensorFileError("the header is not a JSON object")
@@ -69,8 +71,8 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _natural(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TensorFileError(f"{what} is {value!r}, not a number of bytes or rows")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise TensorFileError(f"{what} is {str(value)[:24]!r}, not a number of bytes or rows")
     return value
 
 

@@ -408,7 +408,7 @@ class Judge:
 
     def _judge(self, request: Request, response: httpx.Response) -> list[Json]:
         assert response.status_code < 500, "a status of the node's fault"
-        if request.verb != "POST" or request.path not in ("/", "/?a=b"):
+        if request.verb != "POST" or response.request.url.path != "/":
             self.counts[request.kind, str(response.status_code)] += 1
             refused = (
                 response.status_code >= 400 and request.path.startswith("/blobs/") and request.verb in ("GET", "PUT")
