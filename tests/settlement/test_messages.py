@@ -51,7 +51,7 @@ def test_json_round_trip_ignores_what_is_not_the_message() -> None:
     assert CheckpointMessage.from_json({**as_json, "status": "open", "hash": "00"}) == MESSAGE
     with pytest.raises(ValueError, match="no cutSlot"):
         CheckpointMessage.from_json({key: value for key, value in as_json.items() if key != "cutSlot"})
-    with pytest.raises(ValueError, match="stateRoot must be hex"):
+    with pytest.raises(ValueError, match="stateRoot must be 32 bytes in lower-case hex"):
         CheckpointMessage.from_json({**as_json, "stateRoot": 5})
 
 

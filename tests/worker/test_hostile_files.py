@@ -1,4 +1,4 @@
-"""Datasets and states come from strangers: any bytes are the tensors that were asked for or a TensorFileError, for no more memory than they deserve."""
+"""Datasets and states come from strangers: any bytes are the tensors asked for or a TensorFileError, and take no memory that they do not deserve."""
 
 from __future__ import annotations
 
