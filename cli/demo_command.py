@@ -9,7 +9,7 @@ from cli.settings import JsonOption
 
 
 def register(app: typer.Typer) -> None:
-    app.command("demo")(demo)
+    app.command("demo", rich_help_panel="Start here")(demo)
 
 
 def demo(

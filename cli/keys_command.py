@@ -14,7 +14,7 @@ keys_app = typer.Typer(help="Make and show key files.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(keys_app, name="keys")
+    app.add_typer(keys_app, name="keys", rich_help_panel="Set up a network")
 
 
 @keys_app.command("new")

@@ -9,45 +9,40 @@ from typing import Annotated, Any
 import typer
 
 from cli import service_commands, settings
+from cli.options import OnL1, Paying, SigningOnBoth, SigningOnL1, expanded
 from cli.output import emit, emit_rows, warn
-from cli.runtime import run
-from cli.settings import JsonOption, KeypairOption, ProgramOption, SequencerOption, UrlOption
+from cli.runtime import CommandError, run
+from cli.settings import BlsOption, JsonOption
 
 validator_app = typer.Typer(help="Register and run validators.", no_args_is_help=True)
 set_app = typer.Typer(help="Validator sets: sealed versions of the registry.", no_args_is_help=True)
 validator_app.add_typer(set_app, name="set")
 
-PayerOption = Annotated[Path | None, typer.Option("--payer", help="Who pays fees and rent, if not --keypair.")]
-BlsOption = Annotated[
-    Path, typer.Option("--bls-keypair", help="The validator's BLS key file (`pouw keys new --bls-outfile`).")
-]
+
+def register_money(app: typer.Typer) -> None:
+    for command in (airdrop, deposit, withdraw, claim, balance):
+        app.command(command.__name__, rich_help_panel="Move money")(expanded(command))
 
 
 def register(app: typer.Typer) -> None:
-    app.command("airdrop")(airdrop)
-    app.command("init")(initialize)
-    app.command("deposit")(deposit)
-    app.command("withdraw")(withdraw)
-    app.command("claim")(claim)
-    app.command("balance")(balance)
-    app.add_typer(validator_app, name="validator")
+    app.add_typer(validator_app, name="validator", rich_help_panel="Run a part of a network")
     validator_app.command("run")(service_commands.run_validator)
+    app.command("init", rich_help_panel="Set up a network")(expanded(initialize))
 
 
 def airdrop(
     lamports: Annotated[int, typer.Argument(help="Lamports to get; 1 SOL is 1000000000.", min=1)],
     public_key: Annotated[str | None, typer.Argument(help="Who gets them, if not --keypair's.")] = None,
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
+    *,
+    at: SigningOnL1,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the faucet of a localnet (devnet and testnet have one too) for lamports on L1."""
-    from settlement.client import L1Client
 
-    account = settings.public_key(public_key, "PUBLIC_KEY") if public_key else settings.keypair(keypair).pubkey()
+    account = at.account(public_key)
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url)) as client:
+        async with at.l1() as client:
             await client.request_airdrop(account, lamports)
             return {"public_key": str(account), "l1_lamports": await client.get_balance(account)}
 
@@ -56,26 +51,31 @@ def airdrop(
 
 def initialize(
     authority: Annotated[Path, typer.Option("--authority", help="Key file of the program's upgrade authority.")],
-    payer: PayerOption = None,
+    *,
+    paid_by: Paying,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", help="name=value over the localnet profile, as challenge_window_slots=64."),
     ] = None,
-    url: UrlOption = None,
-    program_id: ProgramOption = None,
+    at: OnL1,
     as_json: JsonOption = False,
 ) -> None:
     """Initialise the settlement program on a cluster and grow its registry. Can be run again."""
-    from settlement.client import L1Client
     from settlement.keys import read_keypair
     from settlement.l1_setup import ensure_initialized
 
     owner = read_keypair(authority, warn)
-    paying = read_keypair(payer, warn) if payer else owner
+    paying = paid_by.or_else(owner)
     parameters = _parameters(parameter or [])
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
+        async with at.l1() as client:
+            program = await client.get_account(client.program_id)
+            if program is None or not program.executable:
+                raise CommandError(
+                    f"there is no program {client.program_id} on {client.url}: deploy it there, name it with --program-id, "
+                    "or start an L1 that has it with ./localnet.sh"
+                )
             config = await ensure_initialized(client, owner, paying, parameters)
             return {
                 "program_id": str(client.program_id),
@@ -104,28 +104,29 @@ def _parameters(given: list[str]) -> Any:
 
 
 @validator_app.command("register")
+@expanded
 def register_validator(
     stake: Annotated[int, typer.Option("--stake", help="Lamports to stake on L1.", min=1)],
     bls_keypair: BlsOption,
-    keypair: KeypairOption = None,
-    payer: PayerOption = None,
-    url: UrlOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnL1,
+    paid_by: Paying,
     as_json: JsonOption = False,
 ) -> None:
     """Stake and take a slot of the registry; --keypair is the validator's authority. Can be run again."""
     from settlement.bls import SecretKey
-    from settlement.client import L1Client
-    from settlement.keys import read_bls_secret, read_keypair
+    from settlement.keys import read_bls_secret
     from settlement.l1_setup import register_validator as register_on_l1
 
-    authority = settings.keypair(keypair)
-    paying = read_keypair(payer, warn) if payer else authority
+    authority = at.signer()
+    paying = paid_by.or_else(authority)
     secret = SecretKey.from_bytes(read_bls_secret(bls_keypair, warn))
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
-            await client.check_cluster()
+        async with at.l1() as client:
+            least = (await client.check_cluster()).parameters.min_validator_stake_lamports
+            if stake < least:
+                raise CommandError(f"a validator stakes at least {least} lamports here, {stake} are too few")
             slot = await register_on_l1(client, paying, authority, secret, stake)
             return {
                 "authority": str(slot.authority),
@@ -138,13 +139,13 @@ def register_validator(
 
 
 @validator_app.command("list")
-def list_validators(url: UrlOption = None, program_id: ProgramOption = None, as_json: JsonOption = False) -> None:
+@expanded
+def list_validators(*, at: OnL1, as_json: JsonOption = False) -> None:
     """The registry's slots in use, as L1 has them."""
     from settlement.bls import compressed_public_key
-    from settlement.client import L1Client
 
     async def command() -> list[dict[str, Any]]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
+        async with at.l1() as client:
             registry = await client.fetch_registry()
         return [
             {
@@ -163,26 +164,24 @@ def list_validators(url: UrlOption = None, program_id: ProgramOption = None, as_
 
 
 @set_app.command("advance")
+@expanded
 def advance_set(
     force: Annotated[
         bool, typer.Option("--force", help="Seal a version even if the newest holds the registry already.")
     ] = False,
-    keypair: KeypairOption = None,
-    payer: PayerOption = None,
-    url: UrlOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnL1,
+    paid_by: Paying,
     as_json: JsonOption = False,
 ) -> None:
     """Seal the registry as the next validator set. Before the first post --keypair must be init's authority. Can be run again."""
-    from settlement.client import L1Client
-    from settlement.keys import read_keypair
     from settlement.l1_setup import advance_validator_set
 
-    sealer = settings.keypair(keypair)
-    paying = read_keypair(payer, warn) if payer else sealer
+    sealer = at.signer()
+    paying = paid_by.or_else(sealer)
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
+        async with at.l1() as client:
             await client.check_cluster()
             sealed = await advance_validator_set(client, paying, sealer, force)
             return {
@@ -201,21 +200,21 @@ def deposit(
     beneficiary: Annotated[
         str | None, typer.Option("--for", help="Public key of the L2 account, if not your own.")
     ] = None,
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnL1,
     as_json: JsonOption = False,
 ) -> None:
     """Pay into the vault on L1; the L2 balance grows when an epoch takes the inbox entry."""
-    from settlement.client import L1Client
     from settlement.money import deposit as deposit_on_l1
 
-    depositor = settings.keypair(keypair)
+    depositor = at.signer()
     receiver = settings.public_key(beneficiary, "--for") if beneficiary else depositor.pubkey()
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
-            await client.check_cluster()
+        async with at.l1() as client:
+            least = (await client.check_cluster()).parameters.min_inbox_lamports
+            if lamports < least:
+                raise CommandError(f"a deposit is at least {least} lamports here, {lamports} are too few")
             done = await deposit_on_l1(client, depositor, lamports, receiver)
             return {
                 "inbox_index": done.index,
@@ -230,20 +229,15 @@ def deposit(
 
 def withdraw(
     lamports: Annotated[int, typer.Argument(help="Lamports to move from your L2 balance to what L1 owes you.", min=1)],
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
-    sequencer: SequencerOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnBoth,
     as_json: JsonOption = False,
 ) -> None:
     """Ask for a withdrawal; `pouw claim` pays it out once its epoch is final on L1."""
-    from cli.calls import client_calls
     from cli.calls import withdraw as ask
 
     async def command() -> dict[str, Any]:
-        async with client_calls(
-            settings.l1_url(url), settings.sequencer_url(sequencer), program_id, settings.keypair(keypair)
-        ) as calls:
+        async with at.calls() as calls:
             return await ask(calls, lamports)
 
     emit(run(command), as_json)
@@ -252,47 +246,34 @@ def withdraw(
 def claim(
     public_key: Annotated[str | None, typer.Argument(help="The L2 account, if not --keypair's.")] = None,
     wait: Annotated[float, typer.Option("--wait", help="Seconds to wait for something to claim.", min=0)] = 0,
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
-    sequencer: SequencerOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnBoth,
     as_json: JsonOption = False,
 ) -> None:
     """Pay out on L1 what the finalized state owes an L2 account. --keypair pays the fee; anyone may claim for anyone."""
     from cli.calls import claim as claim_on_l1
 
-    payer = settings.keypair(keypair)
+    payer = at.signer()
     account = settings.public_key(public_key, "PUBLIC_KEY") if public_key else payer.pubkey()
 
     async def command() -> dict[str, Any]:
-        return await claim_on_l1(
-            settings.l1_url(url),
-            settings.sequencer_url(sequencer),
-            settings.program_id(program_id),
-            payer,
-            account,
-            wait,
-        )
+        return await claim_on_l1(at.l1_url, settings.sequencer_url(at.sequencer), at.program, payer, account, wait)
 
     emit(run(command), as_json)
 
 
 def balance(
     public_key: Annotated[str | None, typer.Argument(help="The account, if not --keypair's.")] = None,
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
-    sequencer: SequencerOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnBoth,
     as_json: JsonOption = False,
 ) -> None:
     """What an account has on L1, on L2, and may claim."""
     from cli.calls import balances
 
-    account = settings.public_key(public_key, "PUBLIC_KEY") if public_key else settings.keypair(keypair).pubkey()
+    account = at.account(public_key)
 
     async def command() -> dict[str, Any]:
-        return await balances(
-            settings.l1_url(url), settings.sequencer_url(sequencer), settings.program_id(program_id), account
-        )
+        return await balances(at.l1_url, settings.sequencer_url(at.sequencer), at.program, account)
 
     emit(run(command), as_json)

@@ -9,20 +9,31 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli import demo_command, keys_command, l1_commands, receipt_command, service_commands, task_commands
+from cli import (
+    demo_command,
+    keys_command,
+    l1_commands,
+    localnet_command,
+    receipt_command,
+    service_commands,
+    status_command,
+    task_commands,
+)
+from cli.errors import describe
 from cli.output import fail
 from cli.runtime import leaves
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="pouw",
     help="A Solana layer 2 for proof of useful work.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -43,40 +54,52 @@ def _options(
     pass
 
 
+# In the order in which they are needed, which is that of `pouw --help`.
 demo_command.register(app)
-keys_command.register(app)
-l1_commands.register(app)
+localnet_command.register(app)
+status_command.register(app)
 task_commands.register(app)
 receipt_command.register(app)
+l1_commands.register_money(app)
 service_commands.register(app)
+l1_commands.register(app)
+keys_command.register(app)
 
 
 def main() -> None:
+    from typer.exceptions import TyperException
+
     try:
-        app()
-    except Exception as error:  # noqa: BLE001 - the last frame: everything becomes one line and exit code 1
+        code = app(prog_name="pouw", standalone_mode=False)
+    except TyperException as error:
+        sys.exit(_used_wrongly(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last frame: everything becomes one line and exit code 1
         if os.environ.get("POUW_DEBUG"):
             traceback.print_exc()
-        for leaf in leaves(error):
-            fail(describe(leaf))
+        ended = leaves(error)
+        if all(isinstance(leaf, KeyboardInterrupt) for leaf in ended):
+            sys.exit(INTERRUPTED)
+        for leaf in ended:
+            if isinstance(leaf, BrokenPipeError):  # whoever read our output has gone, as `head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            else:
+                fail(describe(leaf))
         sys.exit(1)
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
-def describe(error: BaseException) -> str:
-    """The message of an error that was meant for people; the type's name before it for all others."""
-    message = str(error)
-    if type(error).__module__.partition(".")[0] in (
-        "settlement",
-        "sequencer",
-        "worker",
-        "validator",
-        "localnet",
-        "cli",
-    ):
-        return message or type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+def _used_wrongly(error: Any) -> int:
+    """The exit code, after one line of what is wrong and where to look; the help itself where a group was called with nothing."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if "\n" in message or context is None:
+        error.show()
+    else:
+        fail(f"{message.rstrip('.')}; see `{context.command_path} --help`")
+    return int(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -9,30 +9,32 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import settings
+from cli.errors import text_of
+from cli.options import OnL1, OnL2, expanded
 from cli.output import emit
 from cli.runtime import CommandError, run
-from cli.settings import JsonOption, ProgramOption, SequencerOption, UrlOption
+from cli.settings import JsonOption
 from cli.task_commands import TaskArgument
 
 receipt_app = typer.Typer(help="Receipts: proof that a record is in a checkpoint on L1.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(receipt_app, name="receipt")
+    app.add_typer(receipt_app, name="receipt", rich_help_panel="Have work done")
 
 
 @receipt_app.command("get")
+@expanded
 def get(
     task_id: TaskArgument,
     outfile: Annotated[Path | None, typer.Option("--outfile", "-o", help="File to write; stdout if not given.")] = None,
-    sequencer: SequencerOption = None,
+    *,
+    at: OnL2,
 ) -> None:
     """Fetch a task's receipt from the sequencer, to be kept."""
-    from settlement.sequencer_client import SequencerClient
 
     async def command() -> Any:
-        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+        async with at.l2() as client:
             return await client.call("getReceipt", {"taskId": task_id})
 
     text = json.dumps(run(command))
@@ -43,16 +45,16 @@ def get(
 
 
 @receipt_app.command("verify")
+@expanded
 def verify(
     receipt: Annotated[str, typer.Argument(help="The receipt's file, or - for stdin.")],
     task_id: Annotated[str | None, typer.Option("--task", help="The task that it must be about.")] = None,
-    url: UrlOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: OnL1,
     as_json: JsonOption = False,
 ) -> None:
     """Check a receipt against L1. The sequencer is not asked; L1 is read once (Config and the checkpoint in one call)."""
     from settlement import accounts, pda
-    from settlement.client import L1Client
     from settlement.receipt import Receipt, check_proof, check_settled
     from settlement.signing import Domain
 
@@ -62,7 +64,7 @@ def verify(
         raise CommandError(f"the receipt is about task {payment.task.hex()}, not {task_id}")
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), settings.program_id(program_id)) as client:
+        async with at.l1() as client:
             config_address = pda.config(client.program_id)
             address = pda.checkpoint(client.program_id, given.message.epoch)
             _, (config, checkpoint) = await client.get_accounts([config_address, address], "finalized")
@@ -96,7 +98,7 @@ def _read(name: str) -> Any:
     except FileNotFoundError:
         raise CommandError(f"there is no file {name}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{name} cannot be read: {error}") from None
+        raise text_of(name, error) from None
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -6,9 +6,10 @@ import signal
 import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import trio
+if TYPE_CHECKING:
+    import trio
 
 T = TypeVar("T")
 Service = Callable[..., Awaitable[Any]]
@@ -23,6 +24,8 @@ class CommandError(Exception):
 
 
 def run(command: Callable[[], Awaitable[T]]) -> T:
+    import trio
+
     return trio.run(command)
 
 
@@ -33,6 +36,7 @@ def serve(service: Service, config: Any, name: str) -> None:
     """
 
     import structlog
+    import trio
 
     from sequencer.logs import configure
 

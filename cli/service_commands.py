@@ -1,9 +1,7 @@
-"""`pouw localnet` and `pouw sequencer|worker|validator run`: the processes that stay."""
+"""`pouw sequencer|worker|validator run`: the processes that stay."""
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -25,26 +23,8 @@ T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(sequencer_app, name="sequencer")
-    app.add_typer(worker_app, name="worker")
-    app.command(
-        "localnet",
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-        help="An embedded L1 for development; flags as solana-test-validator's (`pouw localnet --help`).",
-    )(localnet)
-
-
-def localnet(context: typer.Context) -> None:
-    import trio
-
-    from localnet.__main__ import parser, run
-
-    flags = parser()
-    flags.prog = "pouw localnet"
-    arguments = flags.parse_args(context.args)
-    logging.basicConfig(level=logging.ERROR if arguments.quiet else logging.WARNING, stream=sys.stderr)
-    trio.run(run, arguments)
+    app.add_typer(sequencer_app, name="sequencer", rich_help_panel="Run a part of a network")
+    app.add_typer(worker_app, name="worker", rich_help_panel="Run a part of a network")
 
 
 @sequencer_app.command("run")

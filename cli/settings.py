@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -23,19 +24,24 @@ UrlOption = Annotated[
     typer.Option(
         "--url",
         "-u",
-        help="L1's JSON-RPC: a URL, or localhost, devnet, testnet, mainnet-beta. [env: POUW_URL; then Solana's config]",
+        help="L1's JSON-RPC: a URL, or localhost, devnet, testnet, mainnet-beta. (Else POUW_URL, then Solana's configuration.)",
     ),
 ]
 SequencerOption = Annotated[
     str | None,
-    typer.Option("--sequencer", help=f"The sequencer's URL. [env: POUW_SEQUENCER; default: {DEFAULT_SEQUENCER}]"),
+    typer.Option("--sequencer", help=f"The sequencer's URL. (Else POUW_SEQUENCER, then {DEFAULT_SEQUENCER}.)"),
 ]
 KeypairOption = Annotated[
-    Path | None, typer.Option("--keypair", "-k", help="Your Solana key file. [env: POUW_KEYPAIR; then Solana's config]")
+    Path | None,
+    typer.Option("--keypair", "-k", help="Your Solana key file. (Else POUW_KEYPAIR, then Solana's configuration.)"),
 ]
 ProgramOption = Annotated[
     str | None,
-    typer.Option("--program-id", help="The settlement program. [env: POUW_PROGRAM_ID; default: the committed build's]"),
+    typer.Option("--program-id", help="The settlement program. (Else POUW_PROGRAM_ID, then the committed build's.)"),
+]
+PayerOption = Annotated[Path | None, typer.Option("--payer", help="Who pays fees and rent, if not --keypair.")]
+BlsOption = Annotated[
+    Path, typer.Option("--bls-keypair", help="The validator's BLS key file (`pouw keys new --bls-outfile`).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout and nothing else.")]
 
@@ -43,11 +49,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON
 def l1_url(flag: str | None) -> str:
     from settlement.keys import read_solana_config, resolve_url
 
-    return resolve_url(flag or os.environ.get("POUW_URL") or read_solana_config().json_rpc_url or DEFAULT_URL)
+    given = flag or os.environ.get("POUW_URL") or read_solana_config().json_rpc_url or DEFAULT_URL
+    return _checked_url(resolve_url(given), "--url")
 
 
 def sequencer_url(flag: str | None) -> str:
-    return (flag or os.environ.get("POUW_SEQUENCER") or DEFAULT_SEQUENCER).rstrip("/")
+    return _checked_url((flag or os.environ.get("POUW_SEQUENCER") or DEFAULT_SEQUENCER).rstrip("/"), "--sequencer")
+
+
+def _checked_url(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter(f"{url!r} is no URL as http://127.0.0.1:8899", param_hint=name)
+    return url
 
 
 def keypair_path(flag: Path | None) -> Path:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import settings
+from cli.errors import text_of
+from cli.options import OnL2, SigningOnBoth, expanded
 from cli.output import emit, emit_rows
 from cli.runtime import CommandError, run
-from cli.settings import JsonOption, KeypairOption, ProgramOption, SequencerOption, UrlOption
+from cli.settings import JsonOption
 
 task_app = typer.Typer(help="Submit tasks and fetch their results.", no_args_is_help=True)
 
@@ -27,7 +28,7 @@ TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(task_app, name="task")
+    app.add_typer(task_app, name="task", rich_help_panel="Have work done")
 
 
 @task_app.command("example")
@@ -65,6 +66,7 @@ def example(
 
 
 @task_app.command("submit")
+@expanded
 def submit(
     spec: Annotated[Path, typer.Argument(help="The task's spec, a JSON file.")],
     dataset: Annotated[
@@ -76,14 +78,12 @@ def submit(
     ] = "+1500",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is paid or refunded.")] = False,
     only_id: Annotated[bool, typer.Option("--id", help="Print the task's id and nothing else, for scripts.")] = False,
-    keypair: KeypairOption = None,
-    url: UrlOption = None,
-    sequencer: SequencerOption = None,
-    program_id: ProgramOption = None,
+    *,
+    at: SigningOnBoth,
     as_json: JsonOption = False,
 ) -> None:
     """Upload the dataset and submit a task; the fee is locked from your L2 balance."""
-    from cli.calls import client_calls, submit_task, wait_for_task
+    from cli.calls import submit_task, wait_for_task
 
     relative, slots = deadline.startswith("+"), deadline.removeprefix("+")
     if not slots.isdecimal():
@@ -91,10 +91,9 @@ def submit(
     content = _read_spec(spec)
     if not dataset.is_file():
         raise typer.BadParameter(f"there is no file {dataset}", param_hint="--dataset")
-    signer = settings.keypair(keypair)
 
     async def command() -> dict[str, Any]:
-        async with client_calls(settings.l1_url(url), settings.sequencer_url(sequencer), program_id, signer) as calls:
+        async with at.calls() as calls:
             slot = int(slots) + (await calls.slot() if relative else 0)
             submitted = await submit_task(calls, content, dataset, fee, slot)
             return submitted if not wait else {**submitted, **_plain(await wait_for_task(calls, submitted["task_id"]))}
@@ -111,7 +110,9 @@ def _read_spec(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise CommandError(f"there is no spec {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise text_of(path, error) from None
+    except json.JSONDecodeError as error:
         raise CommandError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise CommandError(f"{path}: a spec is a JSON object, got a {type(content).__name__}")
@@ -128,16 +129,19 @@ def _snake(name: str) -> str:
 
 
 @task_app.command("status")
+@expanded
 def status(
     task_id: TaskArgument,
-    sequencer: SequencerOption = None,
+    *,
+    at: OnL2,
     as_json: JsonOption = False,
 ) -> None:
     """Where a task stands."""
-    emit(_plain(_ask(sequencer, "getTask", {"taskId": task_id})), as_json)
+    emit(_plain(_ask(at, "getTask", {"taskId": task_id})), as_json)
 
 
 @task_app.command("list")
+@expanded
 def list_tasks(
     state: Annotated[
         str | None, typer.Option("--status", help="pending, leased, committed, revealed, paid or refunded.")
@@ -145,30 +149,32 @@ def list_tasks(
     client: Annotated[str | None, typer.Option("--client", help="Only this client's (a public key).")] = None,
     worker: Annotated[str | None, typer.Option("--worker", help="Only this worker's (a public key).")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
-    sequencer: SequencerOption = None,
+    *,
+    at: OnL2,
     as_json: JsonOption = False,
 ) -> None:
     """Tasks, newest first."""
     chosen = {"status": state, "client": client, "worker": worker, "limit": limit}
-    tasks = _ask(sequencer, "getTasks", {key: value for key, value in chosen.items() if value is not None})
+    tasks = _ask(at, "getTasks", {key: value for key, value in chosen.items() if value is not None})
     columns = ["task_id", "status", "kind", "mode", "fee_lamports", "deadline_slot", "worker", "accuracy"]
     emit_rows([_plain(task) for task in tasks], columns, as_json, "no tasks")
 
 
 @task_app.command("result")
+@expanded
 def result(
     task_id: TaskArgument,
     outfile: Annotated[
         Path | None, typer.Option("--outfile", "-o", help="Where to write the model, a safetensors file.")
     ] = None,
-    sequencer: SequencerOption = None,
+    *,
+    at: OnL2,
     as_json: JsonOption = False,
 ) -> None:
     """A task's result and verdicts; with -o the model too, checked against its hash."""
-    from settlement.sequencer_client import SequencerClient
 
     async def command() -> dict[str, Any]:
-        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+        async with at.l2() as client:
             found = _plain(await client.call("getTaskResult", {"taskId": task_id}))
             if outfile is not None:
                 await client.get_blob_to(found["model_sha256"], outfile)
@@ -178,33 +184,32 @@ def result(
     emit(run(command), as_json)
 
 
-def _ask(sequencer: str | None, method: str, params: dict[str, Any]) -> Any:
-    from settlement.sequencer_client import SequencerClient
-
+def _ask(at: OnL2, method: str, params: dict[str, Any]) -> Any:
     async def command() -> Any:
-        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+        async with at.l2() as client:
             return await client.call(method, params)
 
     return run(command)
 
 
 @task_app.command("watch")
+@expanded
 def watch(
     task_id: TaskArgument,
     final: Annotated[
         bool, typer.Option("--final", help="Go on until the checkpoint with the payment is final on L1.")
     ] = False,
-    sequencer: SequencerOption = None,
+    *,
+    at: OnL2,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each change.")] = False,
 ) -> None:
     """Watch one task live, with its training curve. Ends with 0 once it is paid, with 1 when it was refunded."""
     from rich.console import Console
 
     from cli.task_watch import watch as follow
-    from settlement.sequencer_client import SequencerClient
 
     async def command() -> bool:
-        async with SequencerClient(settings.sequencer_url(sequencer)) as client:
+        async with at.l2() as client:
             return await follow(client, task_id, final=final, as_json=as_json, console=Console(highlight=False))
 
     if not run(command):

@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import trio
 
@@ -65,8 +65,10 @@ def ready_lines(endpoints: Endpoints, arguments: argparse.Namespace) -> str:
     )
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    """Serves until SIGINT or SIGTERM."""
+async def run(
+    arguments: argparse.Namespace, announce: Callable[[Endpoints, argparse.Namespace], str] = ready_lines
+) -> None:
+    """Serves until SIGINT or SIGTERM. What `announce` makes is printed once both ports answer."""
     config = config_of(arguments)
     if arguments.log:
         logging.getLogger("localnet").setLevel(logging.INFO)
@@ -75,7 +77,7 @@ async def run(arguments: argparse.Namespace) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             endpoints = await nursery.start(serve, config)
-            print(ready_lines(endpoints, arguments), flush=True)
+            print(announce(endpoints, arguments), flush=True)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

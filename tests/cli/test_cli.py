@@ -20,6 +20,7 @@ from cli.output import lamports
 from settlement.keys import read_bls_secret, read_keypair, write_keypair
 
 SOL = 1_000_000_000
+ROOT = Path(__file__).parents[2]
 
 
 def new_key(path: Path) -> Keypair:
@@ -305,3 +306,57 @@ def test_the_module_runs_as_a_process(tmp_path):
     )
     assert (ran.returncode, ran.stdout) == (0, "pouw 0.1.0\n")
     assert time.monotonic() - started < 20
+
+
+# -- help, completion, localnet's welcome
+
+
+def test_what_localnet_prints_to_do_next_works_when_it_is_pasted(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("POUW_")}
+    environment |= {"HOME": str(tmp_path), "POUW_VENV": sys.prefix}
+    command = [sys.executable, "-m", "cli.main", "localnet", "--rpc-port", "0", "--slot-ms", "100"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        said: list[str] = []
+        while not said or not said[-1].startswith("README.md"):
+            said.append(process.stdout.readline())
+            assert said[-1], "".join(said)
+        pasted = [line.strip() for line in said if line.startswith("  ./run ") or line.startswith("  export ")]
+        assert len(pasted) == 6
+        script = "\n".join(pasted).replace("./run ", f"{ROOT}/run ")
+        ran = subprocess.run(
+            ["bash", "-e", "-c", script],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            timeout=120,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "inbox index" in ran.stdout and "challenge window slots" in ran.stdout
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_shell_can_complete_commands_and_options(tmp_path):
+    def complete(line: str) -> str:
+        environment = {
+            **os.environ,
+            "_POUW_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
+        probe = [str(Path(sys.prefix) / "bin" / "pouw")]
+        return subprocess.run(probe, capture_output=True, text=True, check=False, env=environment).stdout
+
+    assert complete("pouw task wa").split() == ["watch"]
+    assert "--sequencer" in complete("pouw task watch --se")
+
+
+def test_the_commands_stand_in_the_order_in_which_they_are_needed(pouw):
+    shown = pouw("--help").out
+    places = [shown.index(f" {name} ") for name in ("demo", "localnet", "status", "airdrop", "deposit", "claim")]
+    assert places == sorted(places)
