@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
@@ -10,13 +11,12 @@ _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 def b64decode(text: str) -> bytes:
     """Standard alphabet, padded. Raises ValueError that names the first byte that does not belong, or the length."""
     data = text.encode()
+    with contextlib.suppress(binascii.Error):
+        return binascii.a2b_base64(data, strict_mode=True)
     body = data.rstrip(b"=")
     for position, byte in enumerate(body):
         if byte not in _ALPHABET:
             raise ValueError(f"InvalidByte({position}, {byte})")
     if len(body) % 4 == 1:
         raise ValueError(f"InvalidLength({len(body)})")
-    try:
-        return binascii.a2b_base64(data, strict_mode=True)
-    except binascii.Error:
-        raise ValueError("InvalidPadding") from None
+    raise ValueError("InvalidPadding")

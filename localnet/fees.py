@@ -60,6 +60,18 @@ def fee_lamports(message: VersionedMessage) -> int:
     return signatures * LAMPORTS_PER_SIGNATURE + priority
 
 
+def duplicate_budget_instruction(message: VersionedMessage) -> int | None:
+    """The first instruction that says again what one before it has said to the compute budget; such a message is none."""
+    seen = set()
+    for index, instruction in enumerate(message.instructions):
+        if message.account_keys[instruction.program_id_index] == COMPUTE_BUDGET_ID:
+            kind = bytes(instruction.data)[:1]
+            if kind in seen:
+                return index
+            seen.add(kind)
+    return None
+
+
 def cost_units(message: VersionedMessage, write_locks: int, compute_units: int, loaded_bytes: int) -> int:
     """What the transaction took of its block's budget; precompile signatures are not counted."""
     return (

@@ -85,6 +85,8 @@ class Methods:
 
 def _too_many(found: _Method, got: int) -> RpcError:
     expected = f"Expected from {found.required} to {len(found.types)} parameters."
+    if not found.types:
+        expected = "No parameters were expected"
     return RpcError(INVALID_PARAMS, f"Invalid parameters: {expected}", f'"Got: {got}"')
 
 

@@ -18,6 +18,8 @@ MAX_MESSAGE_BYTES = 50 * 1024
 MAX_CONNECTIONS = 4_096
 SEND_DEADLINE_SECONDS = 10.0
 PING_INTERVAL_SECONDS = 20.0
+# A client listens to a subscription once it has its number; @solana/kit drops what comes together with that.
+AFTER_REPLY_SECONDS = 0.05
 # RFC 6455, section 7.4.1: policy violation.
 _CLOSE_POLICY = 1008
 
@@ -66,6 +68,8 @@ class WebSocketServerSide:
             reply = _answer(connection, body)
             if reply is not None:
                 outbox.put(reply)
+            if connection.after_reply:
+                await trio.sleep(AFTER_REPLY_SECONDS)
             for waiting in connection.after_reply:
                 connection.sink(waiting)
             connection.after_reply.clear()

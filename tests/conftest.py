@@ -1,7 +1,7 @@
 """Fixtures that several rooms share: an L1 with the committed program on it.
 
 It is the embedded one, served in-process over HTTP. Tests marked `both_l1` run a second time against a real solana-test-validator;
-those runs carry the mark `test_validator` and are deselected unless `-m` names it, since a newcomer has no such tool.
+those runs carry the mark `test_validator` and are deselected unless `-m` names it, since a newcomer has no such tool. So with `node`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ LAMPORTS_PER_SOL = 1_000_000_000
 SLOT_MS = 40  # ten times faster than a cluster, so that waiting for `finalized` is no second
 TEST_VALIDATOR_PORTS = 40  # what one solana-test-validator takes at most: RPC, WebSocket, faucet, gossip and its range
 START_SECONDS = 90
+NOT_EVERYWHERE = ("test_validator", "node")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,9 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "test_validator" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("test_validator")]
+    unnamed = [mark for mark in NOT_EVERYWHERE if mark not in config.option.markexpr]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unnamed)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -1,0 +1,196 @@
+"""The embedded L1 beside a real solana-test-validator: `./run python -m bench.localnet [--json]`.
+
+Start-up, confirmed transfers per second over HTTP, latency and memory of each, in one run on one machine; beside them what the machine
+could do at most: transfers in LiteSVM without anything around it, and signature verification.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import trio
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
+
+from bench import rpc_load
+from bench.console import note, print_json, print_table
+from bench.l1_process import L1Missing, L1Process, embedded, find_test_validator, solana_test_validator
+from localnet import x87
+
+TRANSFERS = 2_000
+IN_FLIGHT = 16
+LATENCY_SAMPLES = 20
+STARTS = 3
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """One L1; times in milliseconds, rates per second."""
+
+    l1: str
+    start_ms: float
+    requests_per_s: float
+    transfers_per_s: float
+    transfers_with_preflight_per_s: float
+    processed_ms: float
+    confirmed_ms: float
+    resident_mib: float
+
+
+@dataclass(frozen=True)
+class Floor:
+    """This process alone, per second."""
+
+    litesvm_transfers_per_s: float
+    signatures_verified_per_s: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    transfers: int
+    in_flight: int
+    latency_samples: int
+    starts: int
+
+
+def measure(name: str, start: Callable[[], AbstractContextManager[L1Process]], sizes: Sizes) -> Row:
+    """Starts the L1 `sizes.starts` times; all but the start-up is of the last one."""
+    started = []
+    for _ in range(sizes.starts - 1):
+        with start() as l1:
+            started.append(l1.start_seconds)
+    with start() as l1:
+        started.append(l1.start_seconds)
+        return trio.run(_measure, name, l1, median(started) * 1000, sizes)
+
+
+async def _measure(name: str, l1: L1Process, start_ms: float, sizes: Sizes) -> Row:
+    await _wait_for_a_finalized_slot(l1.rpc_url)
+    requests = await rpc_load.request_rate(l1.rpc_url, sizes.transfers, sizes.in_flight)
+    latency = await rpc_load.transfer_latency(l1.rpc_url, sizes.latency_samples)
+    plain, checked = [
+        await rpc_load.transfer_rate(l1.rpc_url, sizes.transfers, sizes.in_flight, preflight=preflight)
+        for preflight in (False, True)
+    ]
+    return Row(
+        name,
+        start_ms,
+        requests,
+        plain.confirmed_per_second,
+        checked.confirmed_per_second,
+        latency.processed_ms,
+        latency.confirmed_ms,
+        l1.resident_bytes() / MIB,
+    )
+
+
+async def _wait_for_a_finalized_slot(rpc_url: str) -> None:
+    """A real validator confirms late until then."""
+    async with rpc_load.connected(rpc_url) as connection:
+        while not await connection.call("getSlot", {"commitment": "finalized"}):
+            await trio.sleep(0.1)
+
+
+def floor(transfers: int) -> Floor:
+    svm = LiteSVM().with_transaction_history(0).with_blockhash_check(False)
+    payer, to = Keypair(), Keypair()
+    svm.airdrop(payer.pubkey(), rpc_load.PAYER_LAMPORTS)
+    first = rpc_load.RECEIVER_LAMPORTS
+    made = [rpc_load.signed_transfer(payer, to, first + i, Hash.default()) for i in range(transfers)]
+    began = time.perf_counter()
+    for one in made:
+        svm.send_transaction(one)
+    executed = time.perf_counter()
+    x87.clear()
+    assert all(all(one.verify_with_results()) for one in made)
+    verified = time.perf_counter()
+    return Floor(transfers / (executed - began), transfers / (verified - executed))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; without a solana-test-validator its row is left out, and a note says so."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(arguments)
+    sizes = Sizes(parsed.transfers, parsed.in_flight, parsed.latency_samples, parsed.starts)
+    note(f"{sizes.transfers} transfers in this process")
+    least = floor(sizes.transfers)
+    note(f"the embedded L1: {sizes.starts} starts, {sizes.transfers} transfers with {sizes.in_flight} in flight, twice")
+    rows = [measure("embedded", lambda: embedded("--quiet"), sizes)]
+    missing = None
+    try:
+        find_test_validator()
+    except L1Missing as error:
+        missing = str(error)
+        note(f"note: {missing}")
+    else:
+        note("solana-test-validator: the same")
+        rows.append(measure("solana-test-validator", solana_test_validator, sizes))
+    if parsed.json:
+        print_json({"rows": [asdict(row) for row in rows], "floor": asdict(least)})
+    else:
+        _print_table(rows, least, missing, sizes, arguments)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.localnet", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+    for flag, default, what in (
+        ("--transfers", TRANSFERS, "transfers in each of the two loads"),
+        ("--in-flight", IN_FLIGHT, "connections that send, each one request at a time"),
+        ("--latency-samples", LATENCY_SAMPLES, "transfers sent one at a time"),
+        ("--starts", STARTS, "starts of each L1"),
+    ):
+        parser.add_argument(flag, type=_count, default=default, metavar="N", help=f"{what} (default: %(default)s)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _print_table(
+    rows: Sequence[Row], least: Floor, missing: str | None, sizes: Sizes, arguments: Sequence[str]
+) -> None:
+    columns = (
+        "L1",
+        "start-up ms",
+        "getHealth/s",
+        "transfers/s",
+        "with preflight/s",
+        "processed ms",
+        "confirmed ms",
+        "MiB",
+    )
+    cells: list[tuple[str | int | None, ...]] = [
+        (row.l1, *(round(value) for value in list(asdict(row).values())[1:])) for row in rows
+    ]
+    cells.append(("floor: LiteSVM alone", None, None, round(least.litesvm_transfers_per_s), *[None] * 4))
+    cells.append(("floor: signatures verified", None, None, round(least.signatures_verified_per_s), *[None] * 4))
+    notes = [
+        f"Made by `{' '.join(['./run python -m bench.localnet', *arguments])}` on {os.cpu_count()} cores, which the client shares.",
+        f"Start-up: from starting the process to the first getHealth that says ok, the median of {sizes.starts}.",
+        f"Transfers: {sizes.transfers:,} from {rpc_load.PAYERS} payers, {sizes.in_flight} in flight, from the first sent to the last confirmed; "
+        "without preflight and with it.",
+        f"Processed, confirmed: from sending one transfer to seeing its status, by polling; the median of {sizes.latency_samples}. "
+        "A slot is 400 ms on both.",
+        "MiB: resident memory at the end.",
+    ]
+    if missing is not None:
+        notes.append(f"Not measured: {missing}.")
+    print_table(columns, cells, notes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
