@@ -1,7 +1,7 @@
 """jsonParsed for instructions, by their program (solana-transaction-status, parse_instruction). Pure.
 
-What agave parses and this shows as program, accounts and data, as agave does for programs that it does not know: the
-vote program's instructions, and token-2022's confidential ones.
+What agave parses and this shows as program, accounts and data, as agave does for programs that it does not know:
+token-2022's confidential instructions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from localnet.instruction_shape import NotParsable, Shape, parse
 from localnet.parse_instruction_stake import SET_LOCKUP_CHECKED, STAKE
 from localnet.parse_instruction_token import parse_token_instruction
+from localnet.parse_instruction_vote import VOTE
 from localnet.reader import Reader, Truncated
 
 BINCODE_TAG_BYTES, BORSH_TAG_BYTES = 4, 1
@@ -203,6 +204,7 @@ _TABLES = {
     "bpf-upgradeable-loader": _UPGRADEABLE,
     "stake": STAKE,
     "system": _SYSTEM,
+    "vote": VOTE,
 }
 _NAMES = {
     "11111111111111111111111111111111": "system",
@@ -215,4 +217,5 @@ _NAMES = {
     "Stake11111111111111111111111111111111111111": "stake",
     "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA": "spl-token",
     "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb": "spl-token",
+    "Vote111111111111111111111111111111111111111": "vote",
 }

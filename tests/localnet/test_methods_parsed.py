@@ -48,7 +48,7 @@ def test_instructions_are_parsed_as_agave_does() -> None:
             wrong.append((program, data, count, expected, found))
     assert not wrong, wrong[:3]
     types = {entry[3]["type"] for entry in VECTORS["instructions"] if isinstance(entry[3], dict)}
-    assert len(types) > 90 and {"transferChecked", "createIdempotent", "advanceNonce", "setLockup"} <= types
+    assert len(types) > 110 and {"transferChecked", "createIdempotent", "advanceNonce", "towersync"} <= types
 
 
 def accounts() -> Iterator[tuple[Pubkey, Account, dict[str, Any] | None]]:
