@@ -41,6 +41,7 @@ class BlobStore:
         for left_over in self._incoming.iterdir():
             left_over.unlink()
         self._seen_whole: dict[Path, tuple[int, int, int]] = {}
+        self._asked: set[str] = set()
 
     def path(self, digest_hex: str) -> Path:
         if not HEX_SHA256.match(digest_hex):
@@ -52,6 +53,8 @@ class BlobStore:
 
     def missing(self, digests: Iterable[bytes]) -> list[str]:
         """Those of the digests that have no blob here, in hex, each once."""
+        digests = list(digests)
+        self._asked.update(digest.hex() for digest in digests)
         return [digest.hex() for digest in dict.fromkeys(digests) if not self.has(digest)]
 
     def size(self, digest_hex: str) -> int | None:
@@ -63,6 +66,7 @@ class BlobStore:
     def whole(self, digest_hex: str) -> Path | None:
         """The file of a blob that is here and undamaged, None otherwise; a damaged one is put aside. Hashes it once a process."""
         path = self.path(digest_hex)
+        self._asked.add(digest_hex)
         try:
             found = path.stat()
             identity = (found.st_ino, found.st_size, found.st_mtime_ns)
@@ -79,6 +83,21 @@ class BlobStore:
             self._seen_whole.clear()
         self._seen_whole[path] = identity
         return path
+
+    def names(self) -> list[str]:
+        """All blobs that are here."""
+        return [path.name for path in self._root.glob("[0-9a-f][0-9a-f]/*")]
+
+    def take_asked(self) -> set[str]:
+        """The names that were asked for since the last call, here or not."""
+        asked, self._asked = self._asked, set()
+        return asked
+
+    def remove(self, digest_hex: str) -> None:
+        """Nobody needs it any more. A crash may bring it back; then it is removed again."""
+        path = self.path(digest_hex)
+        path.unlink(missing_ok=True)
+        self._seen_whole.pop(path, None)
 
     def read(self, digest: bytes, limit_bytes: int) -> bytes:
         """The blob's bytes. FileNotFoundError, or BlobRefused when it is longer than `limit_bytes` or its file was damaged."""

@@ -49,6 +49,10 @@ class SequencerConfig(BaseModel):
     body_deadline_seconds: float = Field(default=10.0, gt=0)
     blob_limit_bytes: int = Field(default=BLOB_LIMIT_BYTES, ge=1, le=BLOB_LIMIT_BYTES)
     blob_deadline_seconds: float = Field(default=120.0, gt=0)
+    blob_quota_bytes: int = Field(default=2 * 1024**3, ge=1)
+    """What an account may have uploaded and not yet used in a task: a result of the largest model fits."""
+    blob_keep_seconds: float = Field(default=86_400.0, gt=0)
+    blob_sweep_seconds: float = Field(default=600.0, gt=0)
     batch_limit_calls: int = Field(default=32, ge=1)
     answer_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     bodies_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

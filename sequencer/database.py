@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from sequencer import rows
 from sequencer.store import Store, StoreCorruption
 
-SCHEMA = 1
+SCHEMA = 2
 R = TypeVar("R", bound=rows.Row)
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ SETS = Table(b"V", rows.SetRow)  # u64be version
 LEAVES = Table(b"l", rows.LeafRow)  # state key
 ANSWERS = Table(b"A", rows.AnswerRow)  # sha256 of the record, time and CRC zeroed
 NONCES = Table(b"n", rows.NonceRow)  # public key ‖ u64be nonce
+ORDERS = Table(b"o", rows.OrderRow)  # u64be order
+UPLOADS = Table(b"u", rows.UploadRow)  # sha256 of the blob
 
 TABLES: tuple[Table[Any], ...] = (
     META,
@@ -74,6 +77,8 @@ TABLES: tuple[Table[Any], ...] = (
     LEAVES,
     ANSWERS,
     NONCES,
+    ORDERS,
+    UPLOADS,
 )
 
 
@@ -101,11 +106,16 @@ class Reader(ABC):
         for key, value in self._raw_scan(table.prefix + prefix):
             yield key[1:], _decode(table, key[1:], value)
 
+    def page(self, table: Table[R], after: bytes, limit: int) -> list[tuple[bytes, R]]:
+        """The first `limit` rows behind the key `after`: for walks that let others run in between."""
+        pairs = islice(self._raw_scan(table.prefix, table.prefix + after + b"\0"), limit)
+        return [(key[1:], _decode(table, key[1:], value)) for key, value in pairs]
+
     @abstractmethod
     def _raw_get(self, key: bytes) -> bytes | None: ...
 
     @abstractmethod
-    def _raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+    def _raw_scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class Transaction(Reader):
@@ -138,9 +148,9 @@ class Transaction(Reader):
     def _raw_get(self, key: bytes) -> bytes | None:
         return self._writes[key] if key in self._writes else self._store.get(key)
 
-    def _raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        merged: dict[bytes, bytes | None] = dict(self._store.scan(prefix))
-        merged.update({key: value for key, value in self._writes.items() if key.startswith(prefix)})
+    def _raw_scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        merged: dict[bytes, bytes | None] = dict(self._store.scan(prefix, start))
+        merged.update({k: value for k, value in self._writes.items() if k.startswith(prefix) and k >= start})
         for key in sorted(merged):
             if (value := merged[key]) is not None:
                 yield key, value
@@ -201,5 +211,5 @@ class Database(Reader):
     def _raw_get(self, key: bytes) -> bytes | None:
         return self._store.get(key)
 
-    def _raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._store.scan(prefix)
+    def _raw_scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return self._store.scan(prefix, start)

@@ -37,6 +37,7 @@ async def _take_finalized(node: Node, port: L1Port, finalized: Config) -> bool:
         return False
     with node.database.transaction() as tx:
         node.chain.finalize(tx)
+        node.tasks.settle(tx, row.epoch)
     metrics.FINALIZED_EPOCH.set(row.epoch)
     log.info("epoch finalized", epoch=row.epoch)
     crash.point("finalized_unclaimed")

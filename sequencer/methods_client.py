@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from importlib.metadata import version
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,8 @@ from sequencer.errors import RpcError
 from sequencer.lifecycle import CheckpointStatus, Status
 from sequencer.methods import Method, Read, Recorded
 from sequencer.node import Node
-from sequencer.rows import EpochRow, GroupKind, SpecRow, TaskRow, WorkerRow
+from sequencer.rows import EpochRow, GroupKind, OrderRow, SpecRow, TaskRow, WorkerRow
+from sequencer.tasks import TERMINAL
 from settlement import merkle, messages, records
 from settlement import spec as specs
 from settlement.ledger import Account, State, account_key
@@ -29,6 +30,7 @@ from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, Tas
 from settlement.rpc_codes import Code
 from settlement.signing import Authorisation, node_id
 
+MAX_TASKS_LOOKED_AT = 10_000
 MAX_SPEC_BYTES = 64 * 1024
 MIN_DEADLINE_SLOTS = 100
 """A task must at least be leased, trained and revealed in time; less than this at submission cannot work out."""
@@ -69,9 +71,11 @@ def submit_task(
     need_room(node)
     raw = records.encode(record)
     node.append(tx, GroupKind.SUBMISSION, record.task, [(raw, authorisation.encode())], authorisation.expiry_slot)
-    missing = node.blobs.missing([bytes.fromhex(spec.dataset_info.sha256)])
+    dataset = bytes.fromhex(spec.dataset_info.sha256)
+    missing = node.blobs.missing([dataset])
     if missing:
         raise RpcError(Code.BLOB_MISSING, "upload the dataset first", {"missing": missing})
+    node.uploads.end(tx, [dataset])
     meta = node.chain.meta(tx)
     node.chain.set_meta(tx, msgspec.structs.replace(meta, next_order=meta.next_order + 1))
     tx.put(db.SPECS, payload.spec_hash, SpecRow(spec_json=spec_json))
@@ -88,6 +92,7 @@ def submit_task(
         needs_gpu=spec.performance_requirements.gpu,
     )
     node.tasks.put(tx, row)
+    tx.put(db.ORDERS, db.u64be(row.order), OrderRow(task_id=row.task_id))
     tx.after(metrics.TASKS_SUBMITTED.inc)
     return r.Submitted(task_id=record.task.hex(), status=row.status)
 
@@ -128,14 +133,13 @@ def get_task(node: Node, params: p.OfTask) -> r.Task:
 
 
 def get_tasks(node: Node, params: p.GetTasks) -> list[r.Task]:
-    """Newest first; `before` is the id of the last task of the page before."""
-    before = find_task(node, params.before).order if params.before else None
+    """Newest first; `before` is the id of the last task of the page before. Of a long history only so many are looked at in one call."""
+    below = find_task(node, params.before).order if params.before else node.chain.meta_cell.value.next_order
     client = p.public_key(params.client) if params.client else None
     worker = p.public_key(params.worker) if params.worker else None
     found = []
-    for row in reversed(node.tasks):
-        if before is not None and row.order >= before:
-            continue
+    settled = params.status in (None, *TERMINAL)
+    for row in islice(node.tasks.newest(below, settled=settled), MAX_TASKS_LOOKED_AT):
         wanted = (params.status, row.status.value), (client, row.client), (worker, row.worker)
         if any(asked is not None and asked != is_there for asked, is_there in wanted):
             continue
@@ -269,8 +273,7 @@ def get_validators(node: Node, params: p.Nothing) -> list[r.Validator]:
 
 
 def get_workers(node: Node, params: p.Nothing) -> list[r.Worker]:
-    paid = Counter(row.worker for row in node.tasks if row.status is Status.PAID)
-    rejected = Counter(rejection.worker for row in node.tasks for rejection in row.rejections)
+    paid, rejected = node.tasks.paid, node.tasks.rejected
     return [
         _worker(node, row, paid[row.public_key], rejected[row.public_key]) for _, row in node.database.scan(db.WORKERS)
     ]

@@ -161,7 +161,7 @@ def reveal_result(
             f"salt and resultHash lead to {commitment.hex()}, committed was {row.commitment.hex()}",
         )
     _check_result_hash(row, worker, params)
-    intervals = _check_trace(node, params)
+    entries = _check_trace(node, params)
     need_room(node)
     raw = records.encode(record)
     node.append(tx, GroupKind.RESULT, row.task_id, [(raw, authorisation.encode())], authorisation.expiry_slot)
@@ -178,10 +178,11 @@ def reveal_result(
         metrics_json=msgspec.json.encode(params.metrics),
         environment_json=msgspec.json.encode(params.environment),
         accuracy=params.metrics.accuracy,
-        intervals=intervals,
+        intervals=len(entries) - 1,
         revealed_slot=node.slot,
     )
     tx.put(db.RESULTS, row.task_id + commitment, result)
+    node.uploads.end(tx, [result.entries_sha256, result.model_sha256, *(entry.state_hash for entry in entries)])
     row = node.tasks.step(tx, row, TaskEvent.REVEAL, lease=None)
     return r.TaskStatus(status=row.status)
 
@@ -202,8 +203,8 @@ def _check_result_hash(row: TaskRow, worker: bytes, params: p.RevealResult) -> N
         raise RpcError(Code.WRONG_COMMITMENT, f"the parts of the result hash to {expected.hex()}, not to resultHash")
 
 
-def _check_trace(node: Node, params: p.RevealResult) -> int:
-    """The number of intervals in the uploaded trace, once its root is the one named and all that it names is here."""
+def _check_trace(node: Node, params: p.RevealResult) -> list[work.WorkEntry]:
+    """The uploaded trace, once its root is the one named and all that it names is here."""
     entries_sha256 = bytes.fromhex(params.entries_sha256)
     need_blobs(node, [entries_sha256, bytes.fromhex(params.model_sha256)])
     try:
@@ -215,7 +216,7 @@ def _check_trace(node: Node, params: p.RevealResult) -> int:
     if work.work_root(entries).hex() != params.work_root:
         raise RpcError(Code.WRONG_COMMITMENT, f"the entries' root is {work.work_root(entries).hex()}, not workRoot")
     need_blobs(node, [entry.state_hash for entry in entries])
-    return len(entries) - 1
+    return list(entries)
 
 
 def need_blobs(node: Node, digests: list[bytes]) -> None:

@@ -31,5 +31,6 @@ L1_NODE_TROUBLE = Gauge(
 FAILURES = Counter("pouw_failures", "Failures by the loop in which they happened", ["loop"])
 RPC_CALLS = Counter("pouw_rpc_calls", "JSON-RPC calls by method and outcome", ["method", "outcome"])
 BLOB_BYTES = Counter("pouw_blob_bytes", "Bytes of blobs taken")
+BLOBS_REMOVED = Counter("pouw_blobs_removed", "Blobs removed because nothing needed them")
 CONNECTIONS = Gauge("pouw_connections", "Open HTTP connections")
 REFUSED_CONNECTIONS = Counter("pouw_refused_connections", "Connections refused, by HTTP status", ["status"])

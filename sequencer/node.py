@@ -23,6 +23,7 @@ from sequencer.lifecycle import Status, TaskEvent
 from sequencer.params import Progress
 from sequencer.rows import GroupKind, GroupRow, Rejection, ResultRow, TaskRow, VerdictRow
 from sequencer.tasks import TaskBook
+from sequencer.uploads import Uploads
 from settlement import ledger, records
 from settlement.accounts import Config
 from settlement.ledger import LedgerRejection, State
@@ -56,6 +57,7 @@ class Node:
     l1_url: str
     unix_time: Callable[[], float]
     now: Callable[[], float]
+    uploads: Uploads = field(default_factory=Uploads)
     view: L1View = field(default_factory=L1View)
     last_seen_slots: dict[bytes, int] = field(default_factory=dict)
     # By worker, with the lease that it is about. Nobody has checked it and nothing rests on it, so that it is in memory only.

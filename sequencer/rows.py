@@ -219,6 +219,19 @@ class NonceRow(Row, frozen=True):
     expiry_slot: int
 
 
+class OrderRow(Row, frozen=True):
+    """Which task has a place in the order of submission: getTasks goes through them from the disk."""
+
+    task_id: bytes
+
+
+class UploadRow(Row, frozen=True):
+    """A blob that an account uploaded and no task uses yet."""
+
+    owner: bytes
+    length: int
+
+
 class SpecRow(Row, frozen=True):
     spec_json: bytes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from sequencer.errors import RpcError
 from sequencer.methods import decode, need_l1
 from sequencer.node import Node
 from sequencer.store import StoreUnwritable
+from sequencer.uploads import QuotaExceeded
 from settlement.rpc_codes import Code
 from settlement.signing import node_id
 
@@ -104,10 +106,14 @@ class _Endpoints:
             chunks = _chunks(request, node.config.blob_limit_bytes, node.config.blob_deadline_seconds)
             try:
                 await node.blobs.receive(name, length, chunks)
-            except BlobRefused as error:
-                raise _Refused(400, RpcError(Code.INVALID_PARAMS, str(error))) from None
             except StoreUnwritable as error:
                 raise _Refused(507, RpcError(Code.READ_ONLY, str(error))) from error
+            except BlobRefused as error:
+                self._forget_upload(name)
+                raise _Refused(400, RpcError(Code.INVALID_PARAMS, str(error))) from None
+            except BaseException:
+                self._forget_upload(name)
+                raise
             metrics.BLOB_BYTES.inc(length)
             return Response(status_code=201)
         async for _ in _chunks(request, node.config.blob_limit_bytes, node.config.blob_deadline_seconds):
@@ -123,10 +129,22 @@ class _Endpoints:
                 raise RpcError(Code.UNKNOWN_ACCOUNT, f"{signed.public_key} has no account; a deposit on L1 makes one")
             with self._node.database.transaction() as tx:
                 auth.use_nonce(tx, key, signed)
+                if not self._node.blobs.has(bytes.fromhex(params["sha256"])):
+                    digest, quota = bytes.fromhex(params["sha256"]), self._node.config.blob_quota_bytes
+                    self._node.uploads.begin(tx, key, digest, params["bytes"], quota)
+        except QuotaExceeded as error:
+            raise _Refused(507, RpcError(Code.RATE_LIMITED, str(error))) from None
         except RpcError as error:
             raise _Refused(401 if error.code is Code.BAD_SIGNATURE else 403, error) from None
         except StoreUnwritable as error:
             raise _Refused(507, RpcError(Code.READ_ONLY, "the node cannot write at present")) from error
+
+    def _forget_upload(self, name: str) -> None:
+        """An upload that failed weighs on nobody, unless somebody else's of the same came through."""
+        node, digest = self._node, bytes.fromhex(name)
+        if not node.blobs.has(digest):
+            with contextlib.suppress(StoreUnwritable), node.database.transaction() as tx:
+                node.uploads.end(tx, [digest])
 
     async def get_blob(self, request: Request) -> Response:
         name = _blob_name(request)

@@ -24,7 +24,9 @@ from sequencer.node import Node
 from sequencer.rows import MetaRow
 from sequencer.rpc import make_app
 from sequencer.store import RocksStore, StoreCorruption, StoreUnwritable
+from sequencer.sweep import Sweep
 from sequencer.tasks import TaskBook
+from sequencer.uploads import Uploads
 from settlement.client import L1Client
 from settlement.errors import AccountError, L1Error, NotInitialized
 from settlement.keys import read_keypair
@@ -54,6 +56,7 @@ async def run_on(
     try:
         node = await make_node(config, database, port)
         await _look_before_serving(node, port)
+        swept = Sweep()
         async with trio.open_nursery() as nursery:
             node_port = await nursery.start(_serve, node)
             for name, step in (
@@ -62,6 +65,7 @@ async def run_on(
                 ("post", lambda: poster.step(node, port)),
                 ("finality", lambda: finality.step(node, port)),
                 ("disk", lambda: _disk(node)),
+                ("sweep", lambda: _sweep(node, swept)),
             ):
                 nursery.start_soon(_loop, node, name, step)
             log.info("sequencer ready", port=node_port, epoch=node.chain.open.epoch)
@@ -84,8 +88,9 @@ async def make_node(config: SequencerConfig, database: db.Database, port: L1Port
         config=config,
         database=database,
         chain=chain,
-        tasks=TaskBook(row for _, row in database.scan(db.TASKS)),
+        tasks=TaskBook((row for _, row in database.scan(db.TASKS)), database, chain.position.finalized.epoch),
         blobs=BlobStore(Path(config.data_dir) / "blobs"),
+        uploads=Uploads(database.scan(db.UPLOADS)),
         l1_url=config.url,
         unix_time=time.time,
         now=trio.current_time,
@@ -192,6 +197,13 @@ async def _disk(node: Node) -> bool:
     metrics.READ_ONLY.set(1 if node.database.refusal else 0)
     await trio.sleep(node.config.poll_seconds)
     return False
+
+
+async def _sweep(node: Node, swept: Sweep) -> bool:
+    await trio.sleep(node.config.blob_sweep_seconds)
+    if node.database.refusal is None:
+        await swept.run(node)
+    return True
 
 
 async def _epoch(node: Node, port: L1Port) -> bool:

@@ -65,8 +65,8 @@ class Store(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All pairs whose key starts with `prefix`, in the order of their keys."""
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All pairs whose key starts with `prefix`, in the order of their keys, from the key `start` on if it is given."""
         ...
 
     def audit(self) -> Iterator[tuple[bytes, bytes]]:
@@ -171,8 +171,8 @@ class RocksStore:
         stored = self._raw(key)
         return None if stored is None else unseal(key, stored)
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, stored in self._pairs(prefix):
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for key, stored in self._pairs(start or prefix):
             if not key.startswith(prefix):
                 return
             yield key, unseal(key, stored)

@@ -1,10 +1,12 @@
-"""All task rows in memory with the views that the node needs of them: the queue, who holds a lease, what waits for verdicts.
+"""The tasks that are not settled, in memory, with the views that the node needs of them: the queue, who holds a lease, what waits for
+verdicts. A task whose end stands in a final epoch is on the disk only, so that memory does not grow with history.
 
 Rows change through transactions only. What a row says must follow from the ledger; `reconcile` restores that after a batch was built anew.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
@@ -28,29 +30,58 @@ _LEDGER = {
 
 
 class TaskBook:
-    """Task rows by id, oldest first."""
+    """Task rows by id, oldest first. `paid` and `rejected` count results by worker, settled ones too."""
 
-    def __init__(self, rows: Iterable[TaskRow]) -> None:
+    def __init__(self, rows: Iterable[TaskRow], database: db.Reader | None = None, final_epoch: int = 0) -> None:
+        """All stored rows; those settled up to `final_epoch` are counted, and from then on read from `database`."""
         self._rows: dict[bytes, TaskRow] = {}
+        self._database = database
+        self.paid: Counter[bytes] = Counter()
+        self.rejected: Counter[bytes] = Counter()
         self.queue = TaskQueue()
         self.holders: dict[bytes, bytes] = {}
         self.active: set[bytes] = set()
         self.revealed: set[bytes] = set()
-        for row in sorted(rows, key=lambda row: row.order):
+        live = []
+        for row in rows:
+            if database is not None and self.is_settled(row, final_epoch):
+                self._count(row, 1)
+            else:
+                live.append(row)
+        for row in sorted(live, key=lambda row: row.order):
             self._index(row)
 
-    def __iter__(self) -> Iterator[TaskRow]:
-        return iter(self._rows.values())
-
-    def __reversed__(self) -> Iterator[TaskRow]:
-        return reversed(self._rows.values())
-
     def __len__(self) -> int:
+        """How many are in memory."""
         return len(self._rows)
+
+    @staticmethod
+    def is_settled(row: TaskRow, final_epoch: int) -> bool:
+        """Whether nothing can change the task any more: it ended in an epoch that is final."""
+        return row.status in TERMINAL and row.epoch is not None and row.epoch <= final_epoch
+
+    def settle(self, tx: db.Transaction, final_epoch: int) -> None:
+        """An epoch is final: what ended in it leaves memory."""
+        if self._database is not None:
+            tx.after(lambda: self._forget_settled(final_epoch))
 
     def committed(self, task_id: bytes) -> TaskRow | None:
         """The row as it is on the disk."""
-        return self._rows.get(task_id)
+        row = self._rows.get(task_id)
+        if row is None and self._database is not None:
+            row = self._database.get(db.TASKS, task_id)
+        return row
+
+    def newest(self, below: int, *, settled: bool) -> Iterator[TaskRow]:
+        """The tasks whose place in the order is below `below`, newest first; those in memory only unless `settled` ones are wanted too."""
+        if not settled or self._database is None:
+            yield from (row for row in reversed(self._rows.values()) if row.order < below)
+            return
+        for order in range(below - 1, -1, -1):
+            place = self._database.get(db.ORDERS, db.u64be(order))
+            row = self.committed(place.task_id) if place else None
+            if row is not None:
+                yield row
 
     def pending(self) -> Iterator[TaskRow]:
         return (self._rows[task_id] for task_id in self.queue)
@@ -90,8 +121,11 @@ class TaskBook:
 
     def _index(self, row: TaskRow) -> None:
         before = self._rows.get(row.task_id)
-        if before is not None and before.lease is not None:
-            self.holders.pop(before.lease.worker, None)
+        if before is not None:
+            self._count(before, -1)
+            if before.lease is not None:
+                self.holders.pop(before.lease.worker, None)
+        self._count(row, 1)
         self._rows[row.task_id] = row
         if row.lease is not None and row.status in HELD:
             self.holders[row.lease.worker] = row.task_id
@@ -101,6 +135,16 @@ class TaskBook:
             self.queue.add(row.order, row.task_id)
         else:
             self.queue.discard(row.order, row.task_id)
+
+    def _forget_settled(self, final_epoch: int) -> None:
+        for task_id in [row.task_id for row in self._rows.values() if self.is_settled(row, final_epoch)]:
+            del self._rows[task_id]
+
+    def _count(self, row: TaskRow, change: int) -> None:
+        if row.status is Status.PAID and row.worker is not None:
+            self.paid[row.worker] += change
+        for rejection in row.rejections:
+            self.rejected[rejection.worker] += change
 
 
 def _member(group: set[bytes], task_id: bytes, belongs: bool) -> None:

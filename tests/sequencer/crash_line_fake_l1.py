@@ -68,11 +68,13 @@ def copy_of(l1: FakeL1) -> FakeL1:
 class Line:
     """The sequencer on a folder, and the parties around it."""
 
-    def __init__(self, folder: Path, outside: Outside, store: type[RocksStore] = RocksStore) -> None:
+    def __init__(self, folder: Path, outside: Outside, store: type[RocksStore] = RocksStore, **settings: Any) -> None:
         self.outside = outside
         self.store = store
         quick = {"epoch_seconds": 1e-9, "tick_seconds": 1e-9, "attestation_grace_seconds": 0, "poll_seconds": 0.001}
-        self.config = SequencerConfig(url="http://fake", keypair=folder / "none", data_dir=folder, **quick)
+        self.config = SequencerConfig(
+            url="http://fake", keypair=folder / "none", data_dir=folder, **{**quick, **settings}
+        )
         self._node: Node | None = None
 
     @property
