@@ -7,6 +7,7 @@ trained the points are the worker's word; once the result is revealed they are t
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -212,7 +213,9 @@ def _charts(sight: Sight, width: int) -> list[RenderableType]:
     drawn = [curve.chart(losses, title=f"loss {losses[-1][1]:.4f}", steps=sight.steps, low=0, high=high, width=each)]
     if accuracies:
         title = f"accuracy {accuracies[-1][1]:.4f}"
-        drawn.append(curve.chart(accuracies, title=title, steps=sight.steps, low=0, high=1, width=each))
+        low = min(math.floor(10 * accuracy) for _, accuracy in accuracies) / 10
+        low = min(low, 0.9)
+        drawn.append(curve.chart(accuracies, title=title, steps=sight.steps, low=low, high=1, width=each))
     lines = ["    ".join(row) for row in zip(*drawn, strict=True)] if beside else [row for one in drawn for row in one]
     whose = (
         "losses from the trace that the worker committed to; accuracies computed here from its published states"

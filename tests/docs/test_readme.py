@@ -17,6 +17,7 @@ from tests.docs.markdown import ROOT, blocks
 
 SLOT_MS = 200  # half a cluster's
 LIMIT_SECONDS = 300
+SNIPPETS = ("docs/results.md", "README.md")  # the same in both
 
 
 def commands() -> list[str]:
@@ -87,7 +88,9 @@ def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
     code, out = shell(f"{script}echo TASK=$TASK\npids=$(jobs -p)\nkill $pids\nwait $pids || true{end}")
     assert code == 0, out + logs(tmp_path / "data")
 
-    assert re.search(r"^status +paid", out, re.MULTILINE), out
+    assert re.search(r"s  accepted \(worker \w+, attempt 1\)$", out, re.MULTILINE), out
+    assert re.search(r"step 2,250 of 2,250  loss 0\.\d{4}  accuracy (0\.9\d{3}|1\.0000)$", out, re.MULTILINE), out
+    assert re.search(r"^tasks +1 paid", out, re.MULTILINE), out
     assert re.search(r"^valid +True", out, re.MULTILINE), out
     claimed = [int(amount.replace(",", "")) for amount in re.findall(r"^claimed lamports +([\d,]+)", out, re.MULTILINE)]
     assert claimed[:2] == [100_000, 5_000_000], out
@@ -95,16 +98,18 @@ def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
         last = (tmp_path / "data" / f"{name}.log").read_text().splitlines()[-1]
         assert json.loads(last)["event"] == "shutting down", last
 
-    (snippet,) = (block.text for block in blocks("docs/results.md") if block.language == "python")
+    (snippet,) = {block.text for name in SNIPPETS for block in blocks(name) if block.language == "python"}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     shown = subprocess.run(
         [sys.executable, "-c", snippet], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )
     assert shown.returncode == 0, shown.stderr
     measured = float(shown.stdout.split()[-1])
-    (claimed_accuracy,) = {float(value) for value in re.findall(r"^accuracy +([\d.]+)", out, re.MULTILINE)}
+    (claimed_accuracy,) = {json.loads(found)["accuracy"] for found in re.findall(r"^metrics +(.+)$", out, re.MULTILINE)}
+    (signed_ppm,) = {int(found) for found in re.findall(r'"accuracy_?[pP]pm": (\d+)', out)}
     assert measured >= 0.95
-    assert measured == pytest.approx(claimed_accuracy, abs=1e-4)
+    assert measured == round(claimed_accuracy, 6)
+    assert signed_ppm == int(claimed_accuracy * 1_000_000)
 
 
 def test_every_command_of_pouw_that_the_documents_name_exists() -> None:
