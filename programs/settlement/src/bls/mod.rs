@@ -19,7 +19,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use syscall::mark;
+pub use syscall::{copy, mark};
 pub use verify::{decompress_g1, g1_add, g1_sub, is_infinity_g1, verify, BlsError, G1_INFINITY};
 
 /// Two square roots (96 bytes each, c1 first), two inverses (48 each) and a point of E2 (192, uncompressed), all big-endian;

@@ -40,6 +40,13 @@ static NEGATED_GENERATOR: [u8; 96] = [
     0xca,
 ];
 
+/// One as the pairing syscall writes it, big-endian: 575 zero bytes, then a one.
+static ONE: [u64; 72] = {
+    let mut words = [0; 72];
+    words[71] = 1u64.to_be();
+    words
+};
+
 /// Checks e(public_key, H(message)) = e(g1, signature) with one call of the pairing syscall over two pairs.
 ///
 /// `public_key` is 96 bytes uncompressed, `signature` 96 bytes compressed, both big-endian; `hints` as for
@@ -87,8 +94,7 @@ fn pair(public_key: &[u8; 96], g2: &[[u8; 192]; 2]) -> Result<(), BlsError> {
         return Err(BlsError::Hint(HintError::WrongMultiple));
     }
     mark("verify: done");
-    // One, big-endian: 575 zero bytes, then a one.
-    if product[..71].iter().all(|word| *word == 0) && product[71] == 1u64.to_be() {
+    if product[..] == ONE[..] {
         Ok(())
     } else {
         Err(BlsError::WrongSignature)

@@ -8,10 +8,21 @@ use crate::{
     state::{
         registry::slots,
         validator_set::{entries_mut, entry_bytes},
-        Config, Registry, SetReference, ValidatorSet,
+        Config, Registry, SetEntry, SetReference, ValidatorSet, ValidatorSlot,
     },
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*};
+use core::mem::offset_of;
+
+/// Authority and key at the beginning of a registry slot and of a set's entry.
+const KEYS_BYTES: usize = 32 + 96;
+
+const _: () = assert!(
+    offset_of!(ValidatorSlot, authority) == 0
+        && offset_of!(ValidatorSlot, bls_public_key) == 32
+        && offset_of!(SetEntry, authority) == 0
+        && offset_of!(SetEntry, bls_public_key) == 32
+);
 
 #[derive(Accounts)]
 #[instruction(version: u64)]
@@ -30,7 +41,7 @@ pub struct AdvanceValidatorSet {
 #[inline(never)]
 fn copy_registry(accounts: &mut AdvanceValidatorSet) -> Result<()> {
     let registered = slots(data_of(accounts.registry.account()))?;
-    let count = registered.iter().filter(|slot| slot.is_occupied() && slot.stake_lamports > 0).count();
+    let count = registered.iter().filter(|slot| slot.is_staked()).count();
     require!(count as u64 >= accounts.config.parameters.min_validators, SettlementError::TooFewValidators);
     let mut view = *accounts.validator_set.account();
     // SAFETY: the entries lie behind the header, which is the only other part of the account in use.
@@ -38,10 +49,14 @@ fn copy_registry(accounts: &mut AdvanceValidatorSet) -> Result<()> {
     let set = &mut accounts.validator_set;
     let mut total_stake_lamports = 0u64;
     let mut sum = bls::G1_INFINITY;
-    let staked = registered.iter().filter(|slot| slot.is_occupied() && slot.stake_lamports > 0);
-    for (slot, entry) in staked.zip(entries.iter_mut()) {
-        entry.authority = slot.authority;
-        entry.bls_public_key = slot.bls_public_key;
+    let mut free = entries.iter_mut();
+    for slot in registered.iter().filter(|slot| slot.is_staked()) {
+        let entry = free.next().ok_or(SettlementError::BrokenInvariant)?;
+        // SAFETY: 128 bytes each: authority and key lie next to each other in a slot as in an entry. The syscall, since the compiler
+        // copies them byte by byte, which made up half of what sealing costs.
+        unsafe {
+            bls::copy(slot as *const ValidatorSlot as *const u8, entry as *mut SetEntry as *mut u8, KEYS_BYTES);
+        }
         entry.stake_lamports = slot.stake_lamports.into();
         total_stake_lamports = add(total_stake_lamports, slot.stake_lamports)?;
         bls::g1_add(&mut sum, &slot.bls_public_key).map_err(|_| SettlementError::BrokenInvariant)?;

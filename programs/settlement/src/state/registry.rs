@@ -28,6 +28,11 @@ impl ValidatorSlot {
     pub fn is_occupied(&self) -> bool {
         self.flags & FLAG_OCCUPIED != 0
     }
+
+    /// It belongs into the next set.
+    pub fn is_staked(&self) -> bool {
+        self.is_occupied() && self.stake_lamports > 0
+    }
 }
 
 /// The validators, in 256 slots behind this header: the only source that sets are sealed from. Created small, grown to full size.
