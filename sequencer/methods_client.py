@@ -15,6 +15,7 @@ from sequencer import database as db
 from sequencer import params as p
 from sequencer import results as r
 from sequencer.batch import split
+from sequencer.blobs import BlobRefused
 from sequencer.chain import Position
 from sequencer.epoch import Head
 from sequencer.errors import RpcError
@@ -175,7 +176,15 @@ def get_receipt(node: Node, params: p.OfTask) -> r.Receipt:
         raise RpcError(
             Code.NOT_FOUND, f"task {params.task_id} is {row.status.value}: no checkpoint with its payment is on L1 yet"
         )
-    leaves, _ = split(node.blobs.read(epoch.data_sha256, 2**24), epoch.records)
+    try:
+        data = node.blobs.read(epoch.data_sha256, 2**24)
+    except (FileNotFoundError, BlobRefused):
+        missing = [epoch.data_sha256.hex()]
+        message = (
+            f"the records of epoch {epoch.epoch} are damaged on this node; whoever has that blob may upload it again"
+        )
+        raise RpcError(Code.BLOB_MISSING, message, {"missing": missing}) from None
+    leaves, _ = split(data, epoch.records)
     index = next((i for i, raw in enumerate(leaves) if _pays(raw, row.task_id)), None)
     if index is None:
         raise RuntimeError(f"epoch {epoch.epoch} does not hold the payment of task {params.task_id}")

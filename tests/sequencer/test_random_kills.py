@@ -1,6 +1,6 @@
 """kill -9 of the sequencer's process at random moments under load, on the embedded L1: every task that was acknowledged is paid, once.
 
-The moments are drawn from a seed, which is printed. Twenty kills by hand: POUW_KILLS=20 ./run pytest -n 0 -s tests/sequencer/test_random_kills.py
+The moments are drawn from a seed, which is printed. Twenty kills by hand: POUW_SEQUENCER_KILLS=20 ./run pytest -n 0 -s tests/sequencer/test_random_kills.py
 (POUW_KILL_SEED=… for other moments); CI takes three.
 """
 
@@ -21,7 +21,7 @@ from cli.demo_processes import free_ports
 from sequencer.config import SequencerConfig
 from tests.sequencer.kit import DATASET, Network, Party, config_for, start_l1, until
 
-KILLS = int(os.environ.get("POUW_KILLS", "3"))
+KILLS = int(os.environ.get("POUW_SEQUENCER_KILLS", "3"))
 SEED = int(os.environ.get("POUW_KILL_SEED", "4"))
 FEE = 10_000
 LONGEST_SECONDS = 2.5

@@ -1,6 +1,7 @@
 """The validator's own copy of L2: what was final is on disk, what was not is cut back when L1 says otherwise."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
+from settlement import durable
 from settlement.ledger import Account, State, Task, TaskStatus
 from settlement.messages import CheckpointMessage
 from settlement.records import Kind, Mode, Reason, Verdict
@@ -16,6 +18,7 @@ from settlement.signing import Domain
 from tests.settlement import kit
 from validator.chain import Chain, Link
 from validator.claim import Judgement
+from validator.slashing_protection import SlashingProtection
 from validator.store import Store, StoreError
 from validator.verdicts import Verdicts
 
@@ -102,6 +105,44 @@ def test_a_store_in_use_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="in use by another process"):
         Store(tmp_path, kit.DOMAIN)
     store.close()
+
+
+def test_a_kill_around_every_commit_leaves_what_was_or_what_is(tmp_path: Path) -> None:
+    """Images of the folder, as a killed process would leave it, before and after each commit of all three databases."""
+    _, first, second, _ = links()
+    folder = tmp_path / "data"
+    said = Judgement(Verdict.ACCEPT, Reason.NONE, (0, 3), 16, 990_000)
+    store, verdicts = Store(folder / "state", kit.DOMAIN), Verdicts(folder / "verdicts.sqlite")
+    protection = SlashingProtection(folder / "protection.sqlite", kit.DOMAIN, bytes(48))
+    images: list[tuple[str, str]] = []
+
+    def photograph(point: str, path: Path) -> None:
+        images.append((point, path.name))
+        shutil.copytree(folder, tmp_path / f"image-{len(images) - 1}")
+
+    before = durable.set_hook(photograph)
+    try:
+        store.save(first)
+        verdicts.put(b"t", b"r", b"c", said)
+        protection.record(1, 0, b"1" * 32, 9)
+        store.save(second)
+        protection.record(2, 0, b"2" * 32, 9)
+    finally:
+        durable.set_hook(before)
+    for opened in (store, verdicts, protection):
+        opened.close()
+    assert len(images) == 10
+    found = []
+    for index in range(len(images)):
+        image = tmp_path / f"image-{index}"
+        store, verdicts = Store(image / "state", kit.DOMAIN), Verdicts(image / "verdicts.sqlite")
+        protection = SlashingProtection(image / "protection.sqlite", kit.DOMAIN, bytes(48))
+        vote = protection.last()
+        found.append((store.load().epoch, len(verdicts), vote.epoch if vote else 0))
+        for opened in (store, verdicts, protection):
+            opened.close()
+    done = [(1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 1), (2, 1, 2)]
+    assert found == [pair for ends in zip([(0, 0, 0), *done], done, strict=False) for pair in ends]
 
 
 FULL_DISK = """
