@@ -13,7 +13,7 @@ from localnet.history import Block, LandedTransaction
 from localnet.records import decode_transaction
 from localnet.store import connect, explained, load_blocks, place_of, slot_and_index
 
-CACHED_BLOCKS = 256
+CACHED_BLOCKS = 64
 PAGE_ROWS = 128
 
 

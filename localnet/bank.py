@@ -25,7 +25,7 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
 from localnet import x87
-from localnet.blockhash_queue import BlockhashQueue
+from localnet.blockhash_queue import MAX_AGE_BLOCKS, BlockhashQueue
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
 from localnet.fees import cost_units
@@ -48,6 +48,11 @@ _BANK_HASH_TAG = hashlib.sha256(b"pouw-localnet/bank-hash").digest()
 _ABSENT = Account(0, b"", Pubkey.default())
 # What each slot begins with; a restart computes them from the blocks.
 _SYSVARS_OF_SLOTS = (CLOCK, SLOT_HASHES)
+
+
+def needed_slots(finalized_lag_slots: int) -> int:
+    """How many of the newest blocks a bank must have at hand: a blockhash is valid in a final one, too."""
+    return finalized_lag_slots + MAX_AGE_BLOCKS + 1
 
 
 class Bank:
@@ -88,7 +93,7 @@ class Bank:
         self._slot_hashes: list[tuple[int, Hash]] = []
         self._floor_slot = 0
         self._epoch_start_unix_time = int(unix_time)
-        self.history = History(history_slots, archive)
+        self.history = History(history_slots, needed_slots(finalized_lag_slots), archive)
         self.blockhashes = BlockhashQueue(keep_blocks=finalized_lag_slots)
         self.slot = 0
         self.on_slot: list[Callable[[], None]] = []
@@ -160,7 +165,7 @@ class Bank:
         """The chain as it was when the newest saved block ended."""
         self.history.restore(saved.blocks, saved.first_slot)
         self._epoch_start_unix_time = saved.epoch_start_unix_time
-        for block in saved.blocks:
+        for block in saved.headers + saved.blocks:
             self._register(block)
         self.slot = self._floor_slot = saved.blocks[-1].slot
         self._set_clock(saved.blocks[-1].unix_time)

@@ -22,12 +22,13 @@ class EndedSlot:
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """Where an earlier run ended: every account, and the newest `blocks`, which follow each other, the newest last.
+    """Where an earlier run ended: every account, and the newest blocks, which follow each other, the newest last.
 
-    `first_slot` is the oldest block that the ledger keeps.
+    `blocks` have their transactions, the `headers` before them have not. `first_slot` is the oldest that is kept.
     """
 
     accounts: Mapping[Pubkey, Account]
+    headers: list[Block]
     blocks: list[Block]
     first_slot: int
     epoch_start_unix_time: int

@@ -15,7 +15,6 @@ from localnet.bank import HISTORY_SLOTS, SLOTS_PER_EPOCH
 from localnet.clock import DEFAULT_SLOT_MS
 from localnet.commitment import FINALIZED_LAG_SLOTS
 from localnet.config import DEFAULT_RPC_PORT, FAUCET_LAMPORTS, LAMPORTS_PER_SOL, GenesisProgram, LocalnetConfig
-from localnet.history import MEMORY_SLOTS
 from localnet.keys import KeyFileError, parse_address
 from localnet.node import API_VERSION
 from localnet.start import StartError
@@ -24,6 +23,8 @@ from localnet.start import StartError
 MS_PER_TICK = 6.25
 # MINIMUM_SLOTS_PER_EPOCH of solana-epoch-schedule.
 MIN_SLOTS_PER_EPOCH = 32
+# More than the 512 slot hashes, and the blocks that a blockhash may be from.
+MIN_LEDGER_SLOTS = 1_024
 U64_MAX = 2**64 - 1
 
 EPILOG = """The ledger folder keeps everything: accounts, programs, blocks, transactions, blockhashes, the genesis hash, the
@@ -177,9 +178,9 @@ def config_of(arguments: argparse.Namespace) -> LocalnetConfig:
         raise StartError(f"{flag} makes a slot of {slot_ms} ms; it must be more than 0")
     if arguments.finalized_lag < 1:
         raise StartError(f"--finalized-lag {arguments.finalized_lag} must be at least 1, the lag of confirmed")
-    if arguments.limit_ledger_size < MEMORY_SLOTS:
+    if arguments.limit_ledger_size < MIN_LEDGER_SLOTS:
         raise StartError(
-            f"--limit-ledger-size {arguments.limit_ledger_size} must be at least {MEMORY_SLOTS}: "
+            f"--limit-ledger-size {arguments.limit_ledger_size} must be at least {MIN_LEDGER_SLOTS}: "
             "the SlotHashes sysvar and the blockhashes are made of these blocks"
         )
     if arguments.slots_per_epoch < MIN_SLOTS_PER_EPOCH:

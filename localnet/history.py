@@ -5,6 +5,7 @@ The newest are in memory; what an archive keeps of the others is asked for as it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,8 +15,8 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-# With an archive: more than the 512 slot hashes, the 150 blocks of a blockhash and the 300 of the status cache.
-MEMORY_SLOTS = 1_024
+# About 2 KB each, the plain ones.
+MAX_TRANSACTIONS_IN_MEMORY = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +92,19 @@ class OlderBlocks(Protocol):
 
 
 class History:
-    """Keeps the last `keep_slots` blocks, the newest `memory_slots` of them in memory and the others in `archive`.
+    """Keeps the last `keep_slots` blocks: with an archive only the newest `needed_slots` of them in memory.
 
-    Without an archive all of them are in memory. What is older is forgotten with its transactions.
+    Without one all of them are, or as many as hold MAX_TRANSACTIONS_IN_MEMORY, but never fewer than `needed_slots`.
+    What is older is forgotten with its transactions.
     """
 
-    def __init__(self, keep_slots: int, archive: OlderBlocks | None = None, memory_slots: int = MEMORY_SLOTS) -> None:
+    def __init__(self, keep_slots: int, needed_slots: int, archive: OlderBlocks | None = None) -> None:
         self._keep_slots = keep_slots
+        self._needed_slots = needed_slots
         self._archive = archive
-        self._memory_slots = keep_slots if archive is None else min(keep_slots, memory_slots)
         self._blocks: dict[int, Block] = {}
         self._by_signature: dict[Signature, LandedTransaction] = {}
-        self._by_address: dict[Pubkey, list[LandedTransaction]] = {}
+        self._by_address: dict[Pubkey, deque[LandedTransaction]] = {}
         self._first_in_memory = 0
         self.first_slot = 0
 
@@ -117,10 +119,18 @@ class History:
 
     def open_block(self, block: Block) -> None:
         self._blocks[block.slot] = block
-        self.first_slot = max(self.first_slot, block.slot - self._keep_slots + 1)
-        while block.slot - self._first_in_memory >= self._memory_slots:
+        while self._first_in_memory <= block.slot - self._needed_slots and self._may_forget(block.slot):
             self._forget(self._first_in_memory)
             self._first_in_memory += 1
+        kept = block.slot - self._keep_slots + 1 if self._archive is not None else self._first_in_memory
+        self.first_slot = max(self.first_slot, kept)
+
+    def _may_forget(self, newest_slot: int) -> bool:
+        return (
+            self._archive is not None
+            or newest_slot - self._first_in_memory >= self._keep_slots
+            or len(self._by_signature) > MAX_TRANSACTIONS_IN_MEMORY
+        )
 
     def add(self, transaction: LandedTransaction) -> None:
         block = self._blocks[transaction.slot]
@@ -141,12 +151,12 @@ class History:
         return found if found is not None and found.slot >= self.first_slot else None
 
     def recent_transaction(self, signature: Signature) -> LandedTransaction | None:
-        """Only what is in memory, which reaches further back than any blockhash is valid."""
+        """Only what is in memory, which must reach as far back as any blockhash is valid."""
         return self._by_signature.get(signature)
 
     def of_address(self, address: Pubkey) -> Iterator[LandedTransaction]:
         """Newest first."""
-        yield from reversed(self._by_address.get(address, []))
+        yield from reversed(self._by_address.get(address, ()))
         if self._archive is not None and self.first_slot < self._first_in_memory:
             for transaction in self._archive.of_address(address, self._first_in_memory):
                 if transaction.slot < self.first_slot:
@@ -156,7 +166,7 @@ class History:
     def _index(self, transaction: LandedTransaction) -> None:
         self._by_signature[transaction.signature] = transaction
         for address in dict.fromkeys(transaction.account_keys):
-            self._by_address.setdefault(address, []).append(transaction)
+            self._by_address.setdefault(address, deque()).append(transaction)
 
     def _forget(self, slot: int) -> None:
         block = self._blocks.pop(slot, None)
@@ -165,6 +175,6 @@ class History:
             for address in set(transaction.account_keys):
                 of_address = self._by_address[address]
                 # Transactions are appended in order, so the one forgotten is always the oldest of each address.
-                of_address.pop(0)
+                of_address.popleft()
                 if not of_address:
                     del self._by_address[address]

@@ -12,11 +12,10 @@ from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
 from localnet.archive import Archive
-from localnet.bank import Bank
+from localnet.bank import SLOT_HASHES_LENGTH, Bank, needed_slots
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.config import MINT_LAMPORTS, GenesisProgram, LocalnetConfig
 from localnet.genesis import genesis_accounts
-from localnet.history import MEMORY_SLOTS
 from localnet.ledger import Ledger, LedgerError, open_ledger
 from localnet.ledger_writer import LedgerWriter
 from localnet.node import Node
@@ -51,7 +50,7 @@ def open_node(config: LocalnetConfig, unix_time: float) -> Iterator[Node]:
             yield _node(config, ledger, _bank(svm, config, ledger, unix_time))
             return
         try:
-            saved = store.load(MEMORY_SLOTS)
+            saved = store.load(SLOT_HASHES_LENGTH, needed_slots(config.finalized_lag_slots))
             if saved is None:
                 genesis = put_genesis(svm, config, ledger)
             else:

@@ -151,8 +151,11 @@ class LedgerStore:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def load(self, newest_blocks: int) -> SavedState | None:
-        """The state at the end of the newest slot, checked record by record; None when nothing was written yet."""
+    def load(self, newest_headers: int, newest_blocks: int) -> SavedState | None:
+        """The state at the end of the newest slot, checked record by record; None when nothing was written yet.
+
+        Of the newest blocks so many have their transactions, and so many headers come before them.
+        """
         with explained(self.path):
             tip = _one(self._db, "SELECT max(slot) FROM blocks")
             if tip is None:
@@ -161,10 +164,13 @@ class LedgerStore:
                 Pubkey.from_bytes(address): decode_account(address, record)
                 for address, record in self._db.execute("SELECT address, record FROM accounts")
             }
-            blocks = load_blocks(self._db, tip - newest_blocks + 1, tip)
-            self._check_chain(blocks, tip)
+            first = tip - newest_blocks + 1
+            headers = _load_headers(self._db, first - newest_headers, first - 1)
+            blocks = load_blocks(self._db, first, tip)
+            self._check_chain(headers, blocks, tip)
             return SavedState(
                 accounts,
+                headers,
                 blocks,
                 _one(self._db, "SELECT min(slot) FROM blocks"),
                 int(self._meta("epoch_start_unix_time")),
@@ -214,29 +220,36 @@ class LedgerStore:
             raise RecordError(f"{key} is missing")
         return str(row[0])
 
-    def _check_chain(self, blocks: list[Block], tip: int) -> None:
-        """Every slot has its block and each block names the one before it."""
-        slots = [block.slot for block in blocks]
-        if slots != list(range(slots[0], tip + 1)):
+    def _check_chain(self, headers: list[Block], blocks: list[Block], tip: int) -> None:
+        """Every slot has its block, each block names the one before it, and none of their transactions is missing."""
+        chain = headers + blocks
+        if [block.slot for block in chain] != list(range(chain[0].slot, tip + 1)):
             raise RecordError(f"blocks are missing before slot {tip}")
-        for before, block in itertools.pairwise(blocks):
+        for before, block in itertools.pairwise(chain):
             if block.previous_blockhash != before.blockhash:
                 raise RecordError(f"block {block.slot} does not follow block {before.slot}")
-            if block.transaction_count - before.transaction_count != len(block.transactions):
+        for before, block in itertools.pairwise((headers[-1:] or blocks[:1]) + blocks):
+            if before is not block and block.transaction_count - before.transaction_count != len(block.transactions):
                 raise RecordError(f"block {block.slot} lacks transactions")
+
+
+def _load_headers(db: sqlite3.Connection, first_slot: int, last_slot: int) -> list[Block]:
+    rows = db.execute(
+        "SELECT slot, record FROM blocks WHERE slot BETWEEN ? AND ? ORDER BY slot", (first_slot, last_slot)
+    )
+    return [decode_block(slot, record) for slot, record in rows]
 
 
 def load_blocks(db: sqlite3.Connection, first_slot: int, last_slot: int) -> list[Block]:
     """Those of these slots that are there, with their transactions. Raises sqlite3.Error, RecordError."""
-    rows = db.execute("SELECT slot, record FROM blocks WHERE slot BETWEEN ? AND ?", (first_slot, last_slot))
-    blocks = {slot: decode_block(slot, record) for slot, record in rows}
+    blocks = {block.slot: block for block in _load_headers(db, first_slot, last_slot)}
     places = (place_of(max(first_slot, 0), 0), place_of(last_slot + 1, 0))
     for place, record in db.execute("SELECT place, record FROM transactions WHERE place >= ? AND place < ?", places):
         slot, index = slot_and_index(place)
         if slot not in blocks:
             raise RecordError(f"a transaction of slot {slot} has no block")
         blocks[slot].transactions.append(decode_transaction(slot, index, record))
-    return [blocks[slot] for slot in sorted(blocks)]
+    return list(blocks.values())
 
 
 def _mentioned(landed: LandedTransaction) -> Iterator[bytes]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from localnet.base58 import b58decode, b58encode
 from localnet.blockhash_queue import BlockhashQueue
+from localnet.history import Block, History, LandedTransaction
 from localnet.undo import Unchanged, UndoLog
 
 ADDRESSES = [Pubkey.new_unique() for _ in range(3)]
@@ -61,3 +67,30 @@ def test_base58_round_trip(data: bytes) -> None:
 @given(st.binary(min_size=32, max_size=32))
 def test_base58_is_the_one_of_public_keys(data: bytes) -> None:
     assert b58encode(data) == str(Pubkey.from_bytes(data))
+
+
+def block(slot: int, landed: int = 0) -> Block:
+    return Block(slot, max(slot - 1, 0), slot, landed, Hash.default())
+
+
+def test_without_an_archive_history_is_bounded_in_blocks_and_in_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake transaction: history looks at nothing but where it landed, its signature and its accounts."""
+    monkeypatch.setattr("localnet.history.MAX_TRANSACTIONS_IN_MEMORY", 40)
+    history = History(keep_slots=30, needed_slots=10)
+    payer, signatures = Pubkey.new_unique(), []
+    for slot in range(100):
+        history.open_block(block(slot))
+        for _ in range(3 if slot >= 50 else 0):
+            signatures.append(Signature.new_unique())
+            fake = SimpleNamespace(slot=slot, signature=signatures[-1], account_keys=(payer, Pubkey.new_unique()))
+            history.add(cast(LandedTransaction, fake))
+        if slot == 49:
+            assert history.first_slot == 49 - 29
+    # 3 a block: 40 are reached long before 30 blocks, and 10 blocks are kept whatever they hold.
+    kept = [s for s in signatures if history.transaction(s)]
+    assert kept == signatures[-len(kept) :] and 37 <= len(kept) <= 43
+    assert [t.signature for t in history.of_address(payer)] == kept[::-1]
+    assert history.block(history.first_slot - 1) is None and history.block(history.first_slot) is not None
+    monkeypatch.setattr("localnet.history.MAX_TRANSACTIONS_IN_MEMORY", 1)
+    history.open_block(block(100))
+    assert history.first_slot == 91

@@ -215,7 +215,7 @@ async def test_programs_outlive_a_restart_also_those_deployed_or_closed(tmp_path
 
 
 async def test_the_archive_answers_beyond_what_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localnet.history.History.__init__.__defaults__", (None, 64))
+    monkeypatch.setattr("localnet.bank.needed_slots", lambda lag: 64)
     monkeypatch.setattr("localnet.archive.PAGE_ROWS", 3)
     to = Keypair().pubkey()
     async with run_on(tmp_path / "ledger", limit_ledger_slots=300) as localnet:
