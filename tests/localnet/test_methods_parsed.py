@@ -7,6 +7,7 @@ senseless ones that it shows as they are; the accounts were there at its genesis
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from localnet.parse_account import parse_account
 from localnet.parse_instruction import parse_instruction
 
 from .conftest import SOL, Localnet, pay
+from .record_parsed import record
 from .test_methods_tokens import make_mint, mint_to, send
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "agave_parsed.json").read_text())
@@ -49,6 +51,13 @@ def test_instructions_are_parsed_as_agave_does() -> None:
     assert not wrong, wrong[:3]
     types = {entry[3]["type"] for entry in VECTORS["instructions"] if isinstance(entry[3], dict)}
     assert len(types) > 110 and {"transferChecked", "createIdempotent", "advanceNonce", "towersync"} <= types
+
+
+@pytest.mark.test_validator
+def test_a_real_validator_still_shows_the_same() -> None:
+    recorded = copy.deepcopy(VECTORS)
+    record(recorded)
+    assert recorded == VECTORS, "run ./run python -m tests.localnet.record_parsed and look at what changed"
 
 
 def accounts() -> Iterator[tuple[Pubkey, Account, dict[str, Any] | None]]:
