@@ -1,7 +1,7 @@
 """kill -9 of the sequencer's process at random moments under load, on the embedded L1: every task that was acknowledged is paid, once.
 
-The moments are drawn from a seed, which is printed. Twenty kills by hand: POUW_SEQUENCER_KILLS=20 ./run pytest -n 0 -s tests/sequencer/test_random_kills.py
-(POUW_KILL_SEED=… for other moments); CI takes three.
+The moments are drawn from a seed, which is printed. CI takes three kills; twenty, by hand:
+POUW_SEQUENCER_KILLS=20 ./run pytest -n 0 -s tests/sequencer/test_random_kills.py (POUW_KILL_SEED=… for other moments).
 """
 
 from __future__ import annotations
