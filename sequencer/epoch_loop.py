@@ -13,7 +13,7 @@ import trio
 from sequencer import assignment, auth, batch, epoch, metrics
 from sequencer import database as db
 from sequencer.l1_port import L1Port
-from sequencer.lifecycle import Status, TaskEvent
+from sequencer.lifecycle import Status
 from sequencer.node import Node
 from sequencer.rows import TaskRow
 from sequencer.verification import Decision
@@ -31,6 +31,7 @@ def tick(node: Node) -> None:
     for task_id in list(node.tasks.revealed):
         _decide(node, task_id)
     refund_overdue(node)
+    node.lapses.forget_all_but(node.tasks.active)
     if node.slot >= node.nonces_swept_slot + NONCE_SWEEP_SLOTS:
         with node.database.transaction() as tx:
             auth.forget_expired_nonces(tx, node.slot)
@@ -55,7 +56,7 @@ def expire_leases(node: Node) -> None:
         staked = assignment.is_staked(node.chain.open.state.account(node_id(worker)))
         if assignment.expired(row.lease, node.slot) or not staked:
             with node.database.transaction() as tx:
-                node.tasks.step(tx, row, TaskEvent.EXPIRE, lease=None, worker=None, commitment=None)
+                node.end_lease(tx, row)
             log.info("lease ended", task=task_id.hex(), lease=row.lease.lease_id, staked=staked)
 
 

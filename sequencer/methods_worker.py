@@ -81,7 +81,7 @@ def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask)
     if row is None or row.lease is None or assignment.expired(row.lease, node.slot):
         gpu = assignment.has_gpu(msgspec.json.decode(registered.environment_json))
         row = assignment.choose(
-            (task for task in node.tasks.pending() if task.task_id != held and _is_open(node, task)),
+            (task for task in node.tasks.pending() if task.task_id != held and _is_open(node, task, worker)),
             worker,
             slot=node.slot,
             margin_slots=node.config.lease_slots // 4,
@@ -90,7 +90,7 @@ def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask)
         if row is None:
             return None
         if held and (stale := node.tasks.get(tx, held)) is not None:
-            node.tasks.step(tx, stale, TaskEvent.EXPIRE, lease=None, worker=None, commitment=None)
+            node.end_lease(tx, stale)
         meta = node.chain.meta(tx)
         node.chain.set_meta(tx, msgspec.structs.replace(meta, next_lease_id=meta.next_lease_id + 1))
         lease = Lease(lease_id=meta.next_lease_id, worker=worker, expiry_slot=node.slot + node.config.lease_slots)
@@ -100,9 +100,12 @@ def pull_task(node: Node, tx: db.Transaction, worker: bytes, params: p.PullTask)
     return r.Granted(lease=lease_granted, task=views.task(node, row))
 
 
-def _is_open(node: Node, task: TaskRow) -> bool:
-    """Whether the ledger has the task as pending too; its submission may have fallen with a deposit that L1 took back."""
+def _is_open(node: Node, task: TaskRow, worker: bytes) -> bool:
+    """Whether the ledger has the task as pending too (its submission may have fallen with a deposit that L1 took back), and it is not
+    others' turn first because this worker let leases on it end."""
     entry = node.state.task(task.task_id)
+    if node.slot < node.lapses.free_at(task.task_id, worker, node.config.lease_slots):
+        return False
     return entry is not None and entry.status is TaskStatus.PENDING
 
 

@@ -19,6 +19,7 @@ from sequencer.batch import Cut
 from sequencer.blobs import BlobStore
 from sequencer.chain import Chain
 from sequencer.config import SequencerConfig
+from sequencer.lapses import Lapses
 from sequencer.lifecycle import Status, TaskEvent
 from sequencer.params import Progress
 from sequencer.rows import GroupKind, GroupRow, Rejection, ResultRow, TaskRow, VerdictRow
@@ -62,6 +63,7 @@ class Node:
     last_seen_slots: dict[bytes, int] = field(default_factory=dict)
     # By worker, with the lease that it is about. Nobody has checked it and nothing rests on it, so that it is in memory only.
     progress: dict[bytes, tuple[int, Progress]] = field(default_factory=dict)
+    lapses: Lapses = field(default_factory=Lapses)
     open_since: float | None = None
     cut_at: float | None = None
     quorum_since: float | None = None
@@ -250,6 +252,14 @@ class Node:
             self.tasks.step(tx, row, TaskEvent.REJECT, worker=None, commitment=None, rejections=rejections)
             tx.after(metrics.TASKS_REJECTED.inc)
         log.info("result decided", task=row.task_id.hex(), accepted=accepted, voters=len(voters))
+
+    def end_lease(self, tx: db.Transaction, row: TaskRow) -> None:
+        """The lease is over without a result: the task goes back to the queue, to its old place."""
+        if row.lease is None:
+            raise RuntimeError(f"task {row.task_id.hex()} is {row.status.value} without a lease")
+        task_id, worker, slot = row.task_id, row.lease.worker, self.slot
+        self.tasks.step(tx, row, TaskEvent.EXPIRE, lease=None, worker=None, commitment=None)
+        tx.after(lambda: self.lapses.note(task_id, worker, slot))
 
     def refund(self, tx: db.Transaction, row: TaskRow) -> None:
         """The task's deadline has passed in the ledger's time: its fee goes back to the client."""

@@ -406,6 +406,44 @@ async def test_an_expired_lease_goes_to_another_and_the_late_result_is_refused(d
     await refused(Code.LEASE_LOST, done.reveal())
 
 
+async def test_a_worker_that_lets_leases_end_leaves_the_task_to_others(door: Door) -> None:
+    _, (failing, other), (task_id,) = await tasks_and_worker(door)
+
+    async def pulled(party: Party) -> Any:
+        party.client._slot = None  # it goes by the slot it last heard of, and here slots jump
+        granted = await party.pull()
+        return granted and granted["task"]["taskId"]
+
+    def a_lease_passes() -> None:
+        pass_slots(door, door.node.config.lease_slots + 1)
+
+    for _ in range(2):
+        assert await pulled(failing) == task_id
+        a_lease_passes()
+    assert await pulled(failing) is None
+    assert await pulled(other) == task_id
+    a_lease_passes()
+    assert await pulled(failing) == task_id, "its wait of one lease is over, and nobody else asked"
+    a_lease_passes()
+    a_lease_passes()
+    assert await pulled(failing) is None, "the second wait is of two leases"
+    assert await pulled(other) == task_id
+
+
+async def test_a_second_rejected_result_of_a_slashed_worker_is_slashed_of_nothing(door: Door) -> None:
+    client, (worker, _), ids = await tasks_and_worker(door, 2)
+    for _ in ids:
+        await worker.do()
+    for index, (party, secret) in enumerate((await voters(door))[:2]):
+        for duty in (await party.client.call("getDuties", {"validator": party.name}))["results"]:
+            params = verdict_params(duty, index, secret, **REJECTS)
+            await party.client.call_record("submitVerdict", params, vote_record(party.key, params))
+    assert [await status(door, task_id) for task_id in ids] == ["pending", "pending"]
+    outcomes = [records.decode(group.records[-1]).payload for group in door.node.chain.open.groups[-2:]]
+    assert [(one.event.name, one.lamports) for one in outcomes] == [("SLASH", 2_000_000), ("SLASH", 0)]  # type: ignore[union-attr]
+    assert [len(task["rejections"]) for task in await client.client.call("getTasks", {})] == [1, 1]
+
+
 async def test_a_reveal_must_match_what_was_committed_and_uploaded(door: Door) -> None:
     _, (worker, _), _ = await tasks_and_worker(door)
     granted = await worker.pull()
