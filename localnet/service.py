@@ -102,7 +102,13 @@ def _log_slot(node: Node) -> None:
     if block is not None and block.transactions:
         failed = sum(landed.error is not None for landed in block.transactions)
         units = sum(landed.compute_units for landed in block.transactions)
-        _log.info("slot %d: %d transactions, %d failed, %d CU", block.slot, len(block.transactions), failed, units)
+        _log.info(
+            "slot %d: %d landed, %d of them failed, %d compute units",
+            block.slot,
+            len(block.transactions),
+            failed,
+            units,
+        )
 
 
 def _bind(address: str, rpc_port: int) -> tuple[socket.socket, socket.socket]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import random
 import shutil
@@ -137,6 +138,23 @@ async def test_a_restart_goes_on_where_the_last_run_ended(tmp_path: Path) -> Non
         localnet.clock.advance(150)
         old = str(kept_for_later.message.recent_blockhash)
         assert (await localnet.result("isBlockhashValid", old, {"commitment": "processed"}))["value"] is False
+
+
+async def test_the_log_names_each_slot_that_has_transactions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "localnet"):
+        async with run_on(tmp_path / "ledger") as localnet:
+            payer = await localnet.funded(SOL)
+            await send(localnet, await localnet.sign(payer, pay(payer, payer.pubkey(), 1)))
+            await send(
+                localnet, await localnet.sign(payer, pay(payer, Keypair().pubkey(), 9 * SOL)), skipPreflight=True
+            )
+            slot = await localnet.result("getSlot", {"commitment": "processed"})
+            localnet.clock.advance(2)
+    lines = [record.getMessage() for record in caplog.records if record.name == "localnet"]
+    assert lines == [
+        "slot 1: 1 landed, 0 of them failed, 150 compute units",
+        f"slot {slot}: 2 landed, 1 of them failed, 300 compute units",
+    ]
 
 
 def loader(number: int, data: bytes, *metas: AccountMeta) -> Instruction:
