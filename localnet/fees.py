@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from solders.message import VersionedMessage
 from solders.pubkey import Pubkey
 
@@ -40,6 +42,8 @@ COST_UNITS_PER_WRITE_LOCK = 300
 COST_UNITS_PER_LOADED_PAGE = 8
 LOADED_PAGE_BYTES = 32 * 1024
 INSTRUCTION_BYTES_PER_COST_UNIT = 4
+# Heap frame, unit limit, unit price, size of loaded accounts: what follows the first byte.
+_BUDGET_REQUEST_BYTES = {b"\x01": 4, b"\x02": 4, b"\x03": 8, b"\x04": 4}
 _SET_COMPUTE_UNIT_LIMIT = 2
 _SET_COMPUTE_UNIT_PRICE = 3
 
@@ -60,15 +64,20 @@ def fee_lamports(message: VersionedMessage) -> int:
     return signatures * LAMPORTS_PER_SIGNATURE + priority
 
 
-def duplicate_budget_instruction(message: VersionedMessage) -> int | None:
-    """The first instruction that says again what one before it has said to the compute budget; such a message is none."""
+def compute_budget_error(message: VersionedMessage) -> Any:
+    """What a cluster refuses such a message for, as TransactionError in JSON, or None: a request to the compute budget
+    that is made twice, or is none.
+    """
     seen = set()
     for index, instruction in enumerate(message.instructions):
-        if message.account_keys[instruction.program_id_index] == COMPUTE_BUDGET_ID:
-            kind = bytes(instruction.data)[:1]
-            if kind in seen:
-                return index
-            seen.add(kind)
+        if message.account_keys[instruction.program_id_index] != COMPUTE_BUDGET_ID:
+            continue
+        data = bytes(instruction.data)
+        if len(data) - 1 < _BUDGET_REQUEST_BYTES.get(data[:1], len(data)):
+            return {"InstructionError": [index, "InvalidInstructionData"]}
+        if data[:1] in seen:
+            return {"DuplicateInstruction": index}
+        seen.add(data[:1])
     return None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from solders.pubkey import Pubkey
+
 from localnet.blockhash_queue import MAX_AGE_BLOCKS
 from localnet.commitment import Commitment
 from localnet.encode import transaction_json
@@ -195,25 +197,29 @@ def block_json(block: Block, config: BlockConfig, transactions: list[LandedTrans
 
 @methods.method("getRecentPrioritizationFees")
 def get_recent_prioritization_fees(node: Node, addresses: list[str] | None = None) -> list[dict[str, int]]:
-    """Per recent slot the lowest price, in micro-lamports per compute unit, among those that wrote the accounts."""
+    """Per recent slot that had transactions the price, in micro-lamports per compute unit, at which one could have come
+    in: the lowest of the block, or the highest of the lowest that wrote each of the accounts.
+    """
     if len(addresses or ()) > MAX_FEE_ACCOUNTS:
         raise invalid_params(f"Too many inputs provided; max {MAX_FEE_ACCOUNTS}")
-    wanted = {pubkey(text) for text in addresses or ()}
+    wanted = [pubkey(text) for text in addresses or ()]
     fees = []
     for slot in range(max(node.bank.history.first_slot, node.bank.slot - MAX_AGE_BLOCKS), node.bank.slot):
         block = node.bank.history.block(slot)
-        prices = [
-            compute_unit_price(landed.transaction.message)
-            for landed in (block.transactions if block else ())
-            if not wanted
-            or any(
-                key in wanted and is_static_key_writable(landed.transaction, index)
-                for index, key in enumerate(landed.transaction.message.account_keys)
-            )
-        ]
-        if block is not None and block.transactions:
-            fees.append({"prioritizationFee": min(prices, default=0), "slot": slot})
+        if block is None or not block.transactions:
+            continue
+        prices = [(compute_unit_price(landed.transaction.message), _written(landed)) for landed in block.transactions]
+        lowest = [min(price for price, _ in prices)]
+        for key in wanted:
+            lowest.append(min((price for price, written in prices if key in written), default=0))
+        fees.append({"prioritizationFee": max(lowest), "slot": slot})
     return fees
+
+
+def _written(landed: LandedTransaction) -> set[Pubkey]:
+    static = landed.transaction.message.account_keys
+    declared = (key for index, key in enumerate(static) if is_static_key_writable(landed.transaction, index))
+    return {*declared, *landed.loaded_writable}
 
 
 def _transaction_count(node: Node, slot: int) -> int:

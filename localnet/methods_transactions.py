@@ -172,9 +172,9 @@ def _decode_transaction(text: str, encoding: str | None) -> VersionedTransaction
         transaction.sanitize()
     except SanitizeError:
         raise invalid_params(f"invalid transaction: {describe('SanitizeFailure')}") from None
-    repeated = fees.duplicate_budget_instruction(transaction.message)
-    if repeated is not None:
-        raise invalid_params(f"invalid transaction: {describe({'DuplicateInstruction': repeated})}")
+    senseless = fees.compute_budget_error(transaction.message)
+    if senseless is not None:
+        raise invalid_params(f"invalid transaction: {describe(senseless)}")
     return transaction
 
 

@@ -26,6 +26,9 @@ MAX_FILTERS = 4
 MAX_FILTER_BYTES = 128
 MAX_FILTER_TEXT = 175  # base58 of 128 bytes; the base64 form is no longer than 172
 
+# Older clients still name them; agave takes every name that it does not know for the default.
+FORMER_COMMITMENTS = ("max", "recent", "root", "single", "singleGossip")
+
 T = TypeVar("T")
 
 
@@ -161,6 +164,8 @@ class SignatureSubscribeConfig(ContextConfig, rename="camel"):
 
 def convert(raw: Any, wanted: Any) -> Any:
     """Raises RpcError -32602 that says what was expected and where."""
+    if isinstance(raw, dict) and raw.get("commitment") in FORMER_COMMITMENTS:
+        raw = raw | {"commitment": None}
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:

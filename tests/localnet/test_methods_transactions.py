@@ -9,6 +9,7 @@ import base64
 from typing import Any
 
 from solders.address_lookup_table_account import AddressLookupTableAccount
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
@@ -317,3 +318,52 @@ async def test_only_the_nonces_authority_may_use_it(localnet: Localnet) -> None:
     plain = Message.new_with_blockhash([pay(payer, to, SOL)], payer.pubkey(), await nonce.value())
     error = await localnet.error("sendTransaction", wire(VersionedTransaction(plain, [payer])), SENT)
     assert error["data"]["err"] == "BlockhashNotFound"
+
+
+async def test_a_senseless_compute_budget_is_refused_before_anything_else(localnet: Localnet) -> None:
+    payer = await localnet.funded()
+    budget = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
+    limit = b"\x02" + (7).to_bytes(4, "little")
+    for datas, words in (
+        ([b""], "Error processing Instruction 0: invalid instruction data"),
+        ([b"\x07" + bytes(8)], "Error processing Instruction 0: invalid instruction data"),
+        ([limit, b"\x03" + bytes(7)], "Error processing Instruction 1: invalid instruction data"),
+        ([limit, limit], "Transaction contains a duplicate instruction (1) that is not allowed"),
+    ):
+        transaction = await localnet.sign(payer, *(Instruction(budget, data, []) for data in datas))
+        for method, options in (
+            ("sendTransaction", SENT | {"skipPreflight": True}),
+            ("simulateTransaction", {"encoding": "base64"} | PROCESSED),
+        ):
+            error = await localnet.error(method, wire(transaction), options)
+            assert error == {"code": -32602, "message": f"invalid transaction: {words}"}
+
+
+async def test_prioritization_fees_by_block_and_by_account(localnet: Localnet) -> None:
+    payer, busy, calm = await localnet.funded(), Keypair().pubkey(), Keypair().pubkey()
+    slot = await localnet.result("getSlot", PROCESSED)
+    for to, price in ((busy, 50_000), (busy, 30_000), (calm, 10_000)):
+        budget = [set_compute_unit_limit(1_000_000), set_compute_unit_price(price)]
+        await send(localnet, await localnet.sign(payer, *budget, pay(payer, to, SOL)))
+    localnet.clock.advance()
+
+    async def fee(*addresses: Pubkey) -> int:
+        found = await localnet.result("getRecentPrioritizationFees", [str(key) for key in addresses])
+        (entry,) = (entry for entry in found if entry["slot"] == slot)
+        return entry["prioritizationFee"]
+
+    assert await fee() == await fee(calm) == await fee(Keypair().pubkey()) == 10_000
+    assert await fee(busy) == await fee(calm, busy) == 30_000
+    # A price that gives no whole lamport for the limit is paid as the next whole one: 2 lamports for 200,000 units.
+    slot = await localnet.result("getSlot", PROCESSED)
+    odd = [set_compute_unit_limit(200_000), set_compute_unit_price(7), pay(payer, calm, SOL)]
+    await send(localnet, await localnet.sign(payer, *odd))
+    localnet.clock.advance()
+    assert await fee() == 10
+
+
+async def test_the_names_of_former_commitments_mean_the_default(localnet: Localnet) -> None:
+    localnet.clock.advance(49)
+    for name in ("max", "recent", "root", "single", "singleGossip"):
+        assert await localnet.result("getSlot", {"commitment": name}) == 18
+    assert (await localnet.error("getSlot", {"commitment": "finalised"}))["code"] == -32602
