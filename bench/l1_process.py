@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-TEST_VALIDATOR_PORTS = 40  # what one takes at most: RPC, WebSocket, faucet, gossip and its range
+TEST_VALIDATOR_PORTS = 41  # what one takes at most: RPC, WebSocket, faucet, gossip and its range
 START_SECONDS = 120
 STOP_SECONDS = 30
+START_TRIES = 3
 POLL_SECONDS = 0.02
 TOOLS = Path("~/.cache/pouw-tools/bin").expanduser()
 ROOT = Path(__file__).parents[1]
@@ -70,9 +72,11 @@ def find_test_validator() -> str:
 @contextmanager
 def embedded(*flags: str) -> Iterator[L1Process]:
     """`python -m localnet` with these flags. Raises L1NotStarted."""
-    first = free_ports(2)
-    command = [sys.executable, "-m", "localnet", "--rpc-port", str(first), *flags]
-    with _running(command, first) as process:
+
+    def command(first: int) -> list[str]:
+        return [sys.executable, "-m", "localnet", "--rpc-port", str(first), *flags]
+
+    with _running(command, 2) as process:
         yield process
 
 
@@ -80,35 +84,49 @@ def embedded(*flags: str) -> Iterator[L1Process]:
 def solana_test_validator(*flags: str) -> Iterator[L1Process]:
     """A solana-test-validator on an empty ledger. Raises L1Missing, L1NotStarted."""
     binary = find_test_validator()
-    first = free_ports(TEST_VALIDATOR_PORTS)
     with tempfile.TemporaryDirectory(prefix="pouw-test-validator-") as folder:
-        command = [binary, "--reset", "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"]
-        command += ["--rpc-port", str(first), "--faucet-port", str(first + 2), "--gossip-port", str(first + 3)]
-        command += ["--dynamic-port-range", f"{first + 4}-{first + TEST_VALIDATOR_PORTS}", *flags]
-        with _running(command, first) as process:
+
+        def command(first: int) -> list[str]:
+            ports = ["--rpc-port", str(first), "--faucet-port", str(first + 2), "--gossip-port", str(first + 3)]
+            ports += ["--dynamic-port-range", f"{first + 4}-{first + TEST_VALIDATOR_PORTS - 1}"]
+            where = ["--reset", "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"]
+            return [binary, *where, *ports, *flags]
+
+        with _running(command, TEST_VALIDATOR_PORTS) as process:
             yield process
 
 
 @contextmanager
-def _running(command: Sequence[str], rpc_port: int) -> Iterator[L1Process]:
-    with tempfile.TemporaryFile() as log:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
-        try:
-            url = f"http://127.0.0.1:{rpc_port}"
-            if not _healthy(url, process):
-                log.seek(0)
-                raise L1NotStarted(f"{command[0]} did not start: {log.read().decode(errors='replace')[-2000:]}")
-            started = time.monotonic() - began
-            with httpx.Client(timeout=60) as http:
-                yield L1Process(url, f"ws://127.0.0.1:{rpc_port + 1}", process.pid, started, http)
-        finally:
-            process.terminate()
+def _running(command: Callable[[int], Sequence[str]], ports: int) -> Iterator[L1Process]:
+    with tempfile.TemporaryFile() as log, httpx.Client(timeout=60) as http:
+        for _ in range(START_TRIES):
+            first = free_ports(ports)
+            url = f"http://127.0.0.1:{first}"
+            log.truncate(0)
+            began = time.monotonic()
+            process = subprocess.Popen(command(first), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
             try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                if _healthy(url, process):
+                    started = time.monotonic() - began
+                    yield L1Process(url, f"ws://127.0.0.1:{first + 1}", process.pid, started, http)
+                    return
+            finally:
+                _stop(process)
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-2000:]
+            # Ports that were free a moment ago need not be any more.
+            if "already in use" not in said.lower():
+                break
+    raise L1NotStarted(f"{command(first)[0]} did not start: {said}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
@@ -126,13 +144,19 @@ def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that were free a moment ago. Raises L1NotStarted."""
-    for first in range(20_000 + os.getpid() % 500 * 41, 60_000, count + 1):
+    """The first of `count` ports in a row that were free a moment ago, TCP and UDP, none of which the system gives to clients.
+
+    Raises L1NotStarted.
+    """
+    blocks = list(range(20_000, 32_000 - count, count))
+    random.shuffle(blocks)  # others on this machine look for ports too
+    for first in blocks:
         sockets: list[socket.socket] = []
         try:
             for port in range(first, first + count):
-                sockets.append(socket.socket())
-                sockets[-1].bind(("127.0.0.1", port))
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    sockets.append(socket.socket(type=kind))
+                    sockets[-1].bind(("127.0.0.1", port))
         except OSError:
             continue
         finally:
