@@ -57,6 +57,11 @@ class L1Process:
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used in all its threads. Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
+
 
 def find_test_validator() -> str:
     """Raises L1Missing."""

@@ -41,6 +41,8 @@ class Row:
     requests_per_s: float
     transfers_per_s: float
     transfers_with_preflight_per_s: float
+    # Of the L1's process, in the load without preflight.
+    cpu_us_per_transfer: float
     processed_ms: float
     confirmed_ms: float
     resident_mib: float
@@ -77,16 +79,17 @@ async def _measure(name: str, l1: L1Process, start_ms: float, sizes: Sizes) -> R
     await _wait_for_a_finalized_slot(l1.rpc_url)
     requests = await rpc_load.request_rate(l1.rpc_url, sizes.transfers, sizes.in_flight)
     latency = await rpc_load.transfer_latency(l1.rpc_url, sizes.latency_samples)
-    plain, checked = [
-        await rpc_load.transfer_rate(l1.rpc_url, sizes.transfers, sizes.in_flight, preflight=preflight)
-        for preflight in (False, True)
-    ]
+    before = l1.cpu_seconds()
+    plain = await rpc_load.transfer_rate(l1.rpc_url, sizes.transfers, sizes.in_flight, preflight=False)
+    cpu_seconds = l1.cpu_seconds() - before
+    checked = await rpc_load.transfer_rate(l1.rpc_url, sizes.transfers, sizes.in_flight, preflight=True)
     return Row(
         name,
         start_ms,
         requests,
         plain.confirmed_per_second,
         checked.confirmed_per_second,
+        cpu_seconds / sizes.transfers * 1_000_000,
         latency.processed_ms,
         latency.confirmed_ms,
         l1.resident_bytes() / MIB,
@@ -176,13 +179,15 @@ def _print_table(
     cells: list[tuple[str | int | None, ...]] = [
         (row.l1, *(round(value) for value in list(asdict(row).values())[1:])) for row in rows
     ]
-    cells.append(("floor: LiteSVM alone", None, None, round(least.litesvm_transfers_per_s), *[None] * 4))
-    cells.append(("floor: signatures verified", None, None, round(least.signatures_verified_per_s), *[None] * 4))
+    cells.append(("floor: LiteSVM alone", None, None, round(least.litesvm_transfers_per_s), *[None] * 5))
+    cells.append(("floor: signatures verified", None, None, round(least.signatures_verified_per_s), *[None] * 5))
     notes = [
         f"Made by `{' '.join(['./run python -m bench.localnet', *arguments])}` on {os.cpu_count()} cores, which the client shares.",
         f"Start-up: from starting the process to the first getHealth that says ok, the median of {sizes.starts}.",
         f"Transfers: {sizes.transfers:,} from {rpc_load.PAYERS} payers, {sizes.in_flight} in flight, from the first sent to the last confirmed; "
         "without preflight and with it.",
+        "CPU: what the L1's process used in all its threads while the load without preflight ran, by transfer; what else runs on the "
+        "machine changes it less than the rest.",
         f"Processed, confirmed: from sending one transfer to seeing its status, by polling; the median of {sizes.latency_samples}. "
         "A slot is 400 ms on both.",
         "MiB: resident memory at the end.",
