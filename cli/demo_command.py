@@ -42,12 +42,17 @@ def demo(
     import trio
 
     from cli import demo as room
-    from settlement.keys import resolve_url
+    from settlement.keys import read_keypair, resolve_url
 
     if l1 not in ("embedded", "test-validator"):
         raise typer.BadParameter(f"{l1!r}: use embedded or test-validator", param_hint="--l1")
-    if keep is not None and keep.exists() and any(keep.iterdir()):
-        raise typer.BadParameter(f"{keep} is not empty", param_hint="--keep")
+    if keep is not None and keep.exists():
+        if not keep.is_dir():
+            raise typer.BadParameter(f"{keep} is a file, a new or empty folder is needed", param_hint="--keep")
+        if any(keep.iterdir()):
+            raise typer.BadParameter(f"{keep} is not empty: name a new folder", param_hint="--keep")
+    if authority is not None:
+        read_keypair(authority)  # before anything is started
     options = room.DemoOptions(
         l1="url" if url else l1,  # type: ignore[arg-type]
         url=resolve_url(url) if url else "",

@@ -57,7 +57,7 @@ async def start(nursery, room, folder, **settings) -> tuple[trio.Process, int | 
     command = [sys.executable, "-m", "cli.main", room, "run", "--config", str(config)]
     process = await nursery.start(partial(trio.run_process, command, stderr=subprocess.PIPE, check=False))
     text = ""
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async for chunk in process.stderr:
             text += chunk.decode()
             for line in text.splitlines()[: text.count("\n")]:
@@ -72,7 +72,7 @@ async def start(nursery, room, folder, **settings) -> tuple[trio.Process, int | 
 
 async def end(process) -> None:
     process.send_signal(signal.SIGTERM)
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         assert await process.wait() == 0
 
 
@@ -107,7 +107,7 @@ async def test_from_deposit_to_a_submitted_task(pouw, tmp_path, l1, dataset, nur
         lambda: pouw("deposit", SOL, "--url", l1.url, "-k", tmp_path / "client.json", "--json")
     )
     assert deposited.json["inbox_index"] == 0
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         while (found := (await run("balance")).json)["l2_balance_processed_lamports"] != SOL:
             await trio.sleep(0.2)
     assert (found["l2_balance_finalized_lamports"], found["claimable_lamports"]) == (0, 0)
@@ -145,7 +145,7 @@ async def test_from_deposit_to_a_submitted_task(pouw, tmp_path, l1, dataset, nur
     await end(process)
 
 
-async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1, nursery):
+async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1, dataset, nursery):
     """Sequencer and validator as processes, both started by the command; the money ends where it began."""
     authority, secret = Keypair(), SecretKey.generate()
     await ensure_initialized(l1.client, l1.authority, l1.rich)
@@ -167,7 +167,7 @@ async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1
         return await trio.to_thread.run_sync(lambda: pouw(*arguments, *more))
 
     await deposit(l1.client, client, SOL)
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         while (await run("balance")).json["l2_balance_finalized_lamports"] != SOL:
             await trio.sleep(0.5)
     assert (await run("withdraw", SOL // 2)).json["payable_lamports"] == SOL // 2
@@ -177,7 +177,7 @@ async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1
             "claim",
             client.pubkey(),
             "--wait",
-            60,
+            180,
             "--url",
             l1.url,
             "--sequencer",
@@ -195,6 +195,18 @@ async def test_a_withdrawal_is_attested_finalized_and_claimed(pouw, tmp_path, l1
     assert after["l2_balance_finalized_lamports"] == SOL - SOL // 2
     ran = await run("claim")
     assert "nothing to claim" in ran.err
+
+    # No worker is there: once the deadline has passed the fee is the client's again, and who watches is told so.
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(spec_for(dataset)))
+    submitted = await run("task", "submit", spec, "--dataset", dataset, "--fee", 1_000, "--deadline", "+300")
+    watching = ["task", "watch", submitted.json["task_id"], "--sequencer", url, "--json"]
+    ran = await trio.to_thread.run_sync(lambda: pouw(*watching))
+    told = [json.loads(line) for line in ran.out.splitlines()]
+    assert (ran.code, [one["stage"] for one in told]) == (1, ["queued", "refunded"])
+    seen = await trio.to_thread.run_sync(lambda: pouw("status", "--url", l1.url, "--sequencer", url, "--json"))
+    assert (seen.json["healthy"], seen.json["sequencer"]["tasks"]["refunded"]) == (True, 1)
+    assert [one["authority"] for one in seen.json["sequencer"]["validators"]] == [str(authority.pubkey())]
     await end(validator)
     await end(sequencer)
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 from solders.keypair import Keypair
 
-from cli import curve, demo_state, demo_summary, demo_view, stages, task_watch
+from cli import curve, demo_display, demo_state, demo_summary, demo_view, stages, task_watch
 from cli.demo_report import CheckpointRow, Costs, RejectedRow, Report, RewardRow, Slash, TaskRow
 from cli.demo_state import Snapshot
 from cli.demo_view import Model
@@ -141,6 +141,34 @@ def test_the_picture_fits_the_terminal(width: int, height: int, count: int) -> N
     assert "\x1b" not in text
     coloured = "\n".join(drawn(demo_view.screen(model, width, height), width, colour=True))
     assert "\x1b[32m" in coloured
+
+
+def test_the_screen_is_drawn_while_it_lasts_and_gone_when_it_ends() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None)
+    shown = demo_display.display(console, "L1 embedded")
+    assert isinstance(shown, demo_display.Screen)
+    shown.names = NAMES
+    shown.say("starting L1 (embedded)")
+    shown.phase(1)
+    shown.see(SNAPSHOT)
+    shown.end()
+    assert isinstance(console.file, io.StringIO)
+    written = console.file.getvalue()
+    last = written[written.rindex("pouw demo") :]
+    assert "✓ L1   ● network" in last and "worker-2 lied" in last
+    erased = last.rpartition("\n")[2]
+    assert erased.count("\x1b[1A") >= 15 and erased.count("\x1b[2K") >= 15, "every line is taken back"
+
+
+def test_where_nobody_watches_a_line_is_printed_for_each_event() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    shown = demo_display.display(console, "L1 embedded")
+    shown.names = NAMES
+    shown.see(SNAPSHOT)
+    shown.see(SNAPSHOT)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert [line[8:] for line in lines] == list(demo_state.changes(None, SNAPSHOT, NAMES))
 
 
 def report() -> Report:
