@@ -59,23 +59,21 @@ fn visit_fewer(
     signers: &mut Signers,
     mut each: impl FnMut(&SetEntry, bool) -> Result<()>,
 ) -> Result<()> {
-    let mut visited = words_of(bitmap);
+    let words = words_of(bitmap);
     let mut count = 0u64;
-    for (word, bits) in visited.iter().enumerate() {
+    for (word, bits) in words.iter().enumerate() {
         require!(bits & !bits_of_set(set.entries.len(), word) == 0, SettlementError::BitBeyondSet);
         count += u64::from(bits.count_ones());
     }
     let are_absent = count >= sub(set.header.count, count)?;
     let mut stake_lamports = 0u64;
-    for (word, bits) in visited.iter_mut().enumerate() {
-        if are_absent {
-            *bits ^= bits_of_set(set.entries.len(), word);
-        }
-        while *bits != 0 {
-            let entry = &set.entries[64 * word + bits.trailing_zeros() as usize];
-            stake_lamports = add(stake_lamports, entry.stake_lamports.get())?;
+    for (word, bits) in words.iter().enumerate() {
+        let mut rest = if are_absent { bits ^ bits_of_set(set.entries.len(), word) } else { *bits };
+        while rest != 0 {
+            let entry = &set.entries[64 * word + rest.trailing_zeros() as usize];
+            stake_lamports = add(stake_lamports, entry.stake_lamports)?;
             each(entry, are_absent)?;
-            *bits &= *bits - 1;
+            rest &= rest - 1;
         }
     }
     if are_absent {

@@ -57,7 +57,7 @@ fn copy_registry(accounts: &mut AdvanceValidatorSet) -> Result<()> {
         unsafe {
             bls::copy(slot as *const ValidatorSlot as *const u8, entry as *mut SetEntry as *mut u8, KEYS_BYTES);
         }
-        entry.stake_lamports = slot.stake_lamports.into();
+        entry.stake_lamports = slot.stake_lamports;
         total_stake_lamports = add(total_stake_lamports, slot.stake_lamports)?;
         bls::g1_add(&mut sum, &slot.bls_public_key).map_err(|_| SettlementError::BrokenInvariant)?;
     }

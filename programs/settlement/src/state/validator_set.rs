@@ -2,7 +2,7 @@ use crate::{
     constants::{ACCOUNT_VERSION, MAX_VALIDATORS},
     error::SettlementError,
 };
-use anchor_lang::{pod::PodU64, prelude::*};
+use anchor_lang::prelude::*;
 use core::mem::size_of;
 
 /// One signer, exactly as hashed: authority 32, BLS key 96 (affine x ‖ y, big-endian), stake u64 little-endian.
@@ -11,7 +11,7 @@ use core::mem::size_of;
 pub struct SetEntry {
     pub authority: Address,
     pub bls_public_key: [u8; 96],
-    pub stake_lamports: PodU64,
+    pub stake_lamports: u64,
 }
 
 /// A sealed copy of the registry, with `count` entries of 136 bytes behind this header; a certificate's bitmap indexes them.
