@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import service_commands, settings
+from cli import protection_command, service_commands, settings
 from cli.options import OnL1, Paying, SigningOnBoth, SigningOnL1, expanded
 from cli.output import emit, emit_rows, warn
 from cli.runtime import CommandError, run
@@ -27,6 +27,7 @@ def register_money(app: typer.Typer) -> None:
 def register(app: typer.Typer) -> None:
     app.add_typer(validator_app, name="validator", rich_help_panel="Run a part of a network")
     validator_app.command("run")(service_commands.run_validator)
+    protection_command.register(validator_app)
     app.command("init", rich_help_panel="Set up a network")(expanded(initialize))
 
 
