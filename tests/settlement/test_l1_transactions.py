@@ -266,6 +266,26 @@ async def test_rate_limits_are_waited_out(chain, proxy):
     assert len(trouble.calls) == 4
 
 
+async def test_three_urls_are_asked_as_one_node(chain, nursery):
+    """Two lead to the node itself, one through a proxy that lies about what is final."""
+    proxy, to = Proxy(chain.url), Keypair()
+    await nursery.start(proxy.run)
+
+    def lies(method, body):
+        if method not in ("getSlot", "getBlockHeight"):
+            return None
+        return Response(json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": 10**9}))
+
+    proxy.trouble = lies
+    urls = [chain.url, proxy.url, chain.url.replace("127.0.0.1", "localhost")]
+    async with L1Client(urls, localnet_program_id()) as client:
+        assert await client.get_slot("finalized") < 10**9
+        confirmed = await client.send_and_confirm([pay(chain.payer, to, SOL)], chain.payer)
+        assert await client.get_balance(to.pubkey()) == SOL
+        assert confirmed.compute_units
+        assert client.troubles.keys() == set(urls)
+
+
 def limits(monkeypatch: pytest.MonkeyPatch, client: L1Client, header: str, times: int) -> list[float]:
     """The node answers 429 with that Retry-After so many times; when it was asked."""
     asked: list[float] = []
