@@ -15,7 +15,7 @@ from localnet.archive import Archive
 from localnet.bank import SLOT_HASHES_LENGTH, Bank, needed_slots
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.config import MINT_LAMPORTS, GenesisProgram, LocalnetConfig
-from localnet.genesis import genesis_accounts
+from localnet.genesis import active_stake_lamports, genesis_accounts, vote_address
 from localnet.ledger import Ledger, LedgerError, open_ledger
 from localnet.ledger_writer import LedgerWriter
 from localnet.node import Node
@@ -44,6 +44,9 @@ def open_node(config: LocalnetConfig, unix_time: float) -> Iterator[Node]:
             open_ledger(config.ledger, reset=config.reset, slots_per_epoch=config.slots_per_epoch)
         )
         svm = LiteSVM()
+        # What a program is told when it asks the runtime for an account's stake.
+        stake = active_stake_lamports(svm.minimum_balance_for_rent_exemption)
+        svm.set_epoch_stake(vote_address(ledger.identity.pubkey()), stake)
         store = ledger.store
         if store is None:
             put_genesis(svm, config, ledger)

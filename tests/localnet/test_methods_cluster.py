@@ -8,8 +8,10 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 
+from localnet.config import LocalnetConfig
 from localnet.genesis import vote_address
 from localnet.methods_cluster import shred_version
+from localnet.start import open_node
 
 from .conftest import SOL, Localnet
 
@@ -187,6 +189,12 @@ async def test_an_account_may_not_be_longer_than_ten_mebibytes(localnet: Localne
     assert await localnet.result("getMinimumBalanceForRentExemption", 10 * 1024 * 1024) == 72_981_780_480
     error = await localnet.error("getMinimumBalanceForRentExemption", 10 * 1024 * 1024 + 1)
     assert error == {"code": -32600, "message": "Invalid request"}
+
+
+def test_the_runtime_knows_the_stake_too() -> None:
+    with open_node(LocalnetConfig(rpc_port=0), 1_800_000_000.0) as node:
+        svm = node.bank.svm
+        assert svm.epoch_stake(vote_address(node.identity)) == svm.epoch_total_stake() == STAKE
 
 
 def test_the_vote_account_is_the_identitys_own() -> None:
