@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import tracemalloc
 from hashlib import sha256
 from typing import Any
@@ -109,21 +108,3 @@ def test_any_bytes_are_the_dataset_of_the_spec_or_refused(data: st.DataObject) -
         return
     assert found.train_rows + found.test_rows == 6
     assert bool(torch.isfinite(found.x_train).all())
-
-
-class Bomb:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return exec, ("raise SystemExit('a pickle was loaded')",)
-
-
-def test_a_pickled_model_is_no_tensor_file(tmp_path: Any) -> None:
-    path = tmp_path / "model.pt"
-    torch.save({"weights": torch.ones(3), "bomb": Bomb()}, path)
-    for data in (
-        pickle.dumps(Bomb()),
-        path.read_bytes(),
-        len(pickle.dumps(Bomb())).to_bytes(8, "little") + pickle.dumps(Bomb()),
-    ):
-        assert read(data) is None
-        with pytest.raises(DatasetError):
-            dataset.parse(data, sha256_hex=sha256(data).hexdigest(), input_size=3, classes=2, size=6)
