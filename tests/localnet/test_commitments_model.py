@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -31,8 +36,11 @@ from solders.system_program import (
 from solders.transaction import VersionedTransaction
 
 from localnet.bank import Bank
+from localnet.config import LocalnetConfig
 from localnet.node import Node
 from localnet.rpc import METHODS
+from localnet.start import open_node
+from localnet.store import DATABASE
 
 LAGS = {"processed": 0, "confirmed": 1, "finalized": 5}
 OWNERS = [Pubkey.default(), Keypair().pubkey(), Keypair().pubkey()]
@@ -56,7 +64,7 @@ class Commitments(RuleBasedStateMachine):
         svm.set_account(FAUCET.pubkey(), Account(10**15, b"", Pubkey.default()))
         self.bank = Bank(svm, blockhash_seed=bytes(32), unix_time=1_800_000_000, finalized_lag_slots=lag)
         self.node = Node(self.bank, self.bank.latest_blockhash(0), Pubkey.default(), FAUCET)
-        self.lags = LAGS | {"finalized": lag}
+        self.lags, self.floor = LAGS | {"finalized": lag}, 0
         self.ends: dict[int, State] = {0: self.copy()}
         self.landed: list[tuple[str, int, bool]] = []
         self.count = 0
@@ -131,7 +139,7 @@ class Commitments(RuleBasedStateMachine):
     def every_commitment_reads_the_copy(self) -> None:
         states = self.ends | {self.bank.slot: self.copy()}
         for level, lag in self.lags.items():
-            slot = max(0, self.bank.slot - lag)
+            slot = max(self.floor, self.bank.slot - lag)
             config = {"commitment": level, "encoding": "base64"}
             state = states[slot]
             for key in KEYS:
@@ -155,7 +163,7 @@ class Commitments(RuleBasedStateMachine):
         recent = self.landed[-256:]
         statuses = self.call("getSignatureStatuses", [signature for signature, _, _ in recent])["value"]
         for (signature, slot, succeeded), status in zip(recent, statuses, strict=True):
-            reached = [level for level, lag in self.lags.items() if slot <= max(0, self.bank.slot - lag)]
+            reached = [level for level, lag in self.lags.items() if slot <= max(self.floor, self.bank.slot - lag)]
             assert status["confirmationStatus"] == reached[-1] and status["slot"] == slot
             assert (status["err"] is None) == succeeded
             for level in ("confirmed", "finalized"):
@@ -178,10 +186,80 @@ def plain_of(account: Account | None) -> tuple[int, str, bytes] | None:
     return account and (account.lamports, str(account.owner), bytes(account.data))
 
 
+class CommitmentsOverRestarts(Commitments):
+    """The same on a ledger that is closed and opened again, or left behind as a crash leaves it, at any moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.runs = 0
+
+    @initialize(lag=st.sampled_from([1, 5]))
+    def start(self, lag: int) -> None:
+        self.open(lag)
+        self.ends = {0: self.copy()}
+        self.landed, self.count = [], 0
+
+    def open(self, lag: int) -> None:
+        config = LocalnetConfig(
+            ledger=self.folder / str(self.runs),
+            mint=FAUCET.pubkey(),
+            finalized_lag_slots=lag,
+            limit_ledger_slots=10_000,
+        )
+        self.run = ExitStack()
+        self.node = self.run.enter_context(open_node(config, 1_800_000_000))
+        self.bank = self.node.bank
+        self.lags, self.floor = LAGS | {"finalized": lag}, self.bank.slot - 1
+
+    @precondition(lambda self: hasattr(self, "bank"))
+    @rule(lag=st.sampled_from([1, 5]), gone=keys)
+    def restart(self, lag: int, gone: Keypair) -> None:
+        """Right after an account has gone that the ledger holds."""
+        self.fund(gone, SOL, 1)
+        self.drain(gone, 0)
+        self.ends[self.bank.slot] = self.copy()
+        self.run.close()
+        self.open(lag)
+
+    @precondition(lambda self: hasattr(self, "bank"))
+    @rule(lag=st.sampled_from([1, 5]))
+    def crash(self, lag: int) -> None:
+        """The files as they lie this moment are all that is left."""
+        final = max(self.floor, self.bank.slot - self.lags["finalized"])
+        live = self.folder / str(self.runs)
+        with closing(sqlite3.connect(live / DATABASE)) as reader:
+            # While someone reads, the log is not begun anew, so the files fit each other though copied one by one.
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM blocks").fetchone()
+            shutil.copytree(live, self.folder / str(self.runs + 1))
+        self.run.close()
+        self.runs += 1
+        self.open(lag)
+        assert self.floor >= final
+        lost = [signature for signature, slot, _ in self.landed if slot > self.floor]
+        self.landed = [one for one in self.landed if one[1] <= self.floor]
+        if lost:
+            assert self.call("getSignatureStatuses", [lost[0]])["value"] == [None]
+
+    def teardown(self) -> None:
+        if hasattr(self, "run"):
+            self.run.close()
+        self.stack.close()
+
+
 TestCommitments = Commitments.TestCase
 TestCommitments.settings = settings(
     max_examples=5_000 if LONG else 15,
     stateful_step_count=200 if LONG else 40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestCommitmentsOverRestarts = CommitmentsOverRestarts.TestCase
+TestCommitmentsOverRestarts.settings = settings(
+    max_examples=2_000 if LONG else 6,
+    stateful_step_count=100 if LONG else 25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
