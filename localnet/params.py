@@ -16,8 +16,9 @@ from localnet.commitment import Commitment
 from localnet.errors import RpcError, invalid_params
 from localnet.token_state import is_token_account
 
-# msgspec's bounds end at 2^63 - 1; no slot, length or amount here is beyond it.
-U64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# msgspec's bounds end at 2^63 - 1, so `convert` looks at the upper one.
+U64 = Annotated[int, msgspec.Meta(ge=0)]
+MAX_U64 = 2**64 - 1
 U8 = Annotated[int, msgspec.Meta(ge=0, le=255)]
 AccountEncoding = Literal["binary", "base58", "base64", "base64+zstd", "jsonParsed"]
 TransactionEncoding = Literal["binary", "base58", "base64", "json", "jsonParsed"]
@@ -166,10 +167,27 @@ def convert(raw: Any, wanted: Any) -> Any:
     """Raises RpcError -32602 that says what was expected and where."""
     if isinstance(raw, dict) and raw.get("commitment") in FORMER_COMMITMENTS:
         raw = raw | {"commitment": None}
+    beyond = _beyond_u64(raw)
+    if beyond is not None:
+        raise invalid_params(f"Invalid params: Expected `int` <= {MAX_U64} - at `{beyond}`.")
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:
         raise invalid_params(f"Invalid params: {error}.") from error
+
+
+def _beyond_u64(raw: Any) -> str | None:
+    """Where an integer stands that no field can hold. Not recursive: what nobody asked for may be nested deeply."""
+    waiting: list[tuple[str, Any]] = [("$", raw)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, int) and value > MAX_U64:
+            return path
+        if isinstance(value, dict):
+            waiting += [(f"{path}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+    return None
 
 
 def _parsed(text: str, parse: Callable[[str], T], length: int, prefix: str = "Invalid param: ") -> T:

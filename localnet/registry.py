@@ -94,7 +94,7 @@ def answer(methods: Methods, context: Any, body: bytes) -> bytes | None:
     """One request or a batch, as bytes; None when there is nothing to answer (notifications only)."""
     try:
         request = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return msgspec.json.encode(_failure(parse_error(), None))
     if not isinstance(request, list):
         reply = _answer_one(methods, context, request)

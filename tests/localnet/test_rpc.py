@@ -46,7 +46,10 @@ async def test_unknown_methods_and_wrong_parameters(localnet: Localnet) -> None:
         ([1], "Invalid params: Expected `str`, got `int`."),
         ([address, {}, 3], "Invalid parameters: Expected from 1 to 2 parameters."),
         ([address, {"minContextSlot": -1}], "Invalid params: Expected `int` >= 0 - at `$.minContextSlot`."),
-        ([address, {"minContextSlot": 2**70}], None),
+        (
+            [address, {"minContextSlot": 2**70}],
+            "Invalid params: Expected `int` <= 18446744073709551615 - at `$.minContextSlot`.",
+        ),
         ([address, {"commitment": "certain"}], "Invalid params: Invalid enum value 'certain' - at `$.commitment`."),
         ([address, "processed"], "Invalid params: Expected `object | null`, got `str`."),
     ):
@@ -67,6 +70,16 @@ async def test_unknown_methods_and_wrong_parameters(localnet: Localnet) -> None:
         assert (await localnet.error(method, *params))["code"] == -32602
     _, text = await post(localnet, b'{"jsonrpc":"2.0","id":1,"method":"getSlot","params":{"a":1}}')
     assert json.loads(text)["error"]["message"] == "`params` should be an array"
+
+
+async def test_deep_nesting_is_refused(localnet: Localnet) -> None:
+    for depth, code in ((100, -32602), (800, -32602), (20_000, -32700)):
+        nested = b"[" * depth + b"]" * depth
+        body = b'{"jsonrpc":"2.0","id":1,"method":"getBalance","params":[' + nested + b"]}"
+        assert json.loads((await post(localnet, body))[1])["error"]["code"] == code
+        ignored = b'{"jsonrpc":"2.0","id":1,"method":"getSlot","params":[{"nobody asked":' + nested + b"}]}"
+        answer = json.loads((await post(localnet, ignored))[1])
+        assert ("result" in answer) == (code == -32602)
 
 
 async def test_batches_have_a_cap(localnet: Localnet) -> None:
@@ -119,6 +132,7 @@ async def test_identity_and_slots(localnet: Localnet) -> None:
         "slotsInEpoch": 432_000,
         "transactionCount": 0,
     }
+    assert (await localnet.error("getSlot", {"minContextSlot": 2**64 - 1}))["code"] == -32016
     error = await localnet.error("getSlot", {"minContextSlot": 19})
     assert error["code"] == -32016 and error["data"] == {"contextSlot": 18}
     assert (await localnet.client.get_block_height()).value == 18
