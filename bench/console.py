@@ -22,6 +22,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | None]], notes: Sequence[str]) -> None:
     """Markdown, so that a document can hold it as printed; None is shown as a dash. `notes` follow as a list."""
+    assert all(len(row) == len(columns) for row in rows), "a cell without a column"
     table = Table(box=box.MARKDOWN)
     for index, column in enumerate(columns):
         is_text = bool(rows) and isinstance(rows[0][index], str)

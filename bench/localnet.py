@@ -172,6 +172,7 @@ def _print_table(
         "getHealth/s",
         "transfers/s",
         "with preflight/s",
+        "CPU µs each",
         "processed ms",
         "confirmed ms",
         "MiB",

@@ -634,7 +634,7 @@ def bad_requests(at: dict[str, str]) -> list[Step]:
         call("text for a slot", "getBlock", "seven"),
         call("no parameter", "sendTransaction"),
         call("text for signatures", "getSignatureStatuses", "abc"),
-        call("unknown field", "getBalance", at["payer"], CONFIRMED | {"colour": "red"}),
+        call("unknown field", "getBalance", at["nobody"], CONFIRMED | {"colour": "red"}),
     ]
 
 
