@@ -11,7 +11,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from localnet.account_files import AccountFileError, read_account, read_account_folder
-from localnet.bank import HISTORY_SLOTS, SLOTS_PER_EPOCH
+from localnet.bank import HISTORY_SLOTS, SLOTS_PER_EPOCH, needed_slots
 from localnet.clock import DEFAULT_SLOT_MS
 from localnet.commitment import FINALIZED_LAG_SLOTS
 from localnet.config import DEFAULT_RPC_PORT, FAUCET_LAMPORTS, LAMPORTS_PER_SOL, GenesisProgram, LocalnetConfig
@@ -178,9 +178,10 @@ def config_of(arguments: argparse.Namespace) -> LocalnetConfig:
         raise StartError(f"{flag} makes a slot of {slot_ms} ms; it must be more than 0")
     if arguments.finalized_lag < 1:
         raise StartError(f"--finalized-lag {arguments.finalized_lag} must be at least 1, the lag of confirmed")
-    if arguments.limit_ledger_size < MIN_LEDGER_SLOTS:
+    least = max(MIN_LEDGER_SLOTS, needed_slots(arguments.finalized_lag))
+    if arguments.limit_ledger_size < least:
         raise StartError(
-            f"--limit-ledger-size {arguments.limit_ledger_size} must be at least {MIN_LEDGER_SLOTS}: "
+            f"--limit-ledger-size {arguments.limit_ledger_size} must be at least {least}: "
             "the SlotHashes sysvar and the blockhashes are made of these blocks"
         )
     if arguments.slots_per_epoch < MIN_SLOTS_PER_EPOCH:

@@ -131,6 +131,7 @@ def test_wrong_flags_are_named(tmp_path: Path, refusal: Callable[..., str]) -> N
         (("--finalized-lag", "0"), "--finalized-lag"),
         (("--slots-per-epoch", "31"), "at least 32"),
         (("--limit-ledger-size", "10"), "at least 1024"),
+        (("--limit-ledger-size", "2000", "--finalized-lag", "2000"), "at least 2151"),
         (("--faucet-sol", "-1"), "--faucet-sol"),
         (("--quiet", "--log"), "not allowed with"),
         (("--bpf-program", "nonsense", "x.so"), "'nonsense' is neither"),
