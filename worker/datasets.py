@@ -1,5 +1,6 @@
 """A folder of downloaded datasets, named by their sha256, that keeps the most recently used ones."""
 
+from hashlib import file_digest
 from pathlib import Path
 
 import trio
@@ -10,14 +11,23 @@ KEPT = 8
 
 
 async def fetch(sequencer: SequencerClient, name: str, folder: Path) -> Path:
-    """The file of the dataset `name` (sha256 in lower-case hex), downloaded if it is not here. Errors as SequencerClient.get_blob_to."""
+    """The file of the dataset `name` (sha256 in lower-case hex), downloaded if it is not here, or no longer what it was. Errors as
+    SequencerClient.get_blob_to."""
     path = folder / name
-    if await trio.Path(path).exists():
+    if await trio.to_thread.run_sync(_is_whole, path, name):
         await trio.Path(path).touch()
         return path
     await sequencer.get_blob_to(name, path, MAX_BLOB_BYTES)
     await trio.to_thread.run_sync(_prune, folder)
     return path
+
+
+def _is_whole(path: Path, name: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest() == name
+    except FileNotFoundError:
+        return False
 
 
 def _prune(folder: Path) -> None:
