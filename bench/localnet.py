@@ -7,6 +7,8 @@ could do at most: transfers in LiteSVM without anything around it, and signature
 from __future__ import annotations
 
 import argparse
+import base64
+import json
 import os
 import sys
 import time
@@ -24,6 +26,10 @@ from bench import rpc_load
 from bench.console import note, print_json, print_table
 from bench.l1_process import L1Missing, L1Process, embedded, find_test_validator, solana_test_validator
 from localnet import x87
+from localnet.config import LocalnetConfig
+from localnet.registry import answer
+from localnet.rpc import METHODS
+from localnet.start import open_node
 
 TRANSFERS = 2_000
 IN_FLIGHT = 16
@@ -50,10 +56,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Floor:
-    """This process alone, per second."""
+    """This process alone, per second: the runtime, its signature check, and the embedded L1's answers without HTTP around them."""
 
     litesvm_transfers_per_s: float
     signatures_verified_per_s: float
+    without_http_per_s: float
+    without_http_with_preflight_per_s: float
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,30 @@ def floor(transfers: int) -> Floor:
     x87.clear()
     assert all(all(one.verify_with_results()) for one in made)
     verified = time.perf_counter()
-    return Floor(transfers / (executed - began), transfers / (verified - executed))
+    unserved = [_without_http(transfers, preflight=preflight) for preflight in (False, True)]
+    return Floor(transfers / (executed - began), transfers / (verified - executed), *unserved)
+
+
+def _without_http(transfers: int, *, preflight: bool) -> float:
+    """sendTransaction of the embedded L1 per second, from the request's bytes to the answer's."""
+    with open_node(LocalnetConfig(rpc_port=0), time.time()) as node:
+        payer, to = Keypair(), Keypair()
+        METHODS.call(node, "requestAirdrop", [str(payer.pubkey()), rpc_load.PAYER_LAMPORTS])
+        blockhash = node.bank.latest_blockhash(node.bank.slot)
+        first = rpc_load.RECEIVER_LAMPORTS
+        options = {"encoding": "base64", "skipPreflight": not preflight, "preflightCommitment": "processed"}
+        requests = []
+        for lamports in range(first, first + transfers):
+            wire = base64.b64encode(bytes(rpc_load.signed_transfer(payer, to, lamports, blockhash))).decode()
+            request = {"jsonrpc": "2.0", "id": 1, "method": "sendTransaction", "params": [wire, options]}
+            requests.append(json.dumps(request).encode())
+        began = time.perf_counter()
+        answers = [answer(METHODS, node, request) for request in requests]
+        ended = time.perf_counter()
+        assert not any(b'"error"' in (one or b"") for one in answers), answers[-1]
+        sent = METHODS.call(node, "getTransactionCount", [{"commitment": "processed"}])
+        assert sent == transfers + 1, sent  # and the airdrop
+    return transfers / (ended - began)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,8 +211,12 @@ def _print_table(
     cells: list[tuple[str | int | None, ...]] = [
         (row.l1, *(round(value) for value in list(asdict(row).values())[1:])) for row in rows
     ]
-    cells.append(("floor: LiteSVM alone", None, None, round(least.litesvm_transfers_per_s), *[None] * 5))
-    cells.append(("floor: signatures verified", None, None, round(least.signatures_verified_per_s), *[None] * 5))
+    for name, plain, checked in (
+        ("floor: embedded without HTTP", least.without_http_per_s, least.without_http_with_preflight_per_s),
+        ("floor: LiteSVM alone", least.litesvm_transfers_per_s, None),
+        ("floor: signatures verified", least.signatures_verified_per_s, None),
+    ):
+        cells.append((name, None, None, round(plain), None if checked is None else round(checked), *[None] * 4))
     notes = [
         f"Made by `{' '.join(['./run python -m bench.localnet', *arguments])}` on {os.cpu_count()} cores, which the client shares.",
         f"Start-up: from starting the process to the first getHealth that says ok, the median of {sizes.starts}.",

@@ -35,13 +35,14 @@ def test_json_has_the_embedded_l1_and_the_floor(capsys: pytest.CaptureFixture[st
 
 
 def test_the_table_names_its_command_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    floor = localnet.Floor(1000.4, 2000.6)
+    floor = localnet.Floor(1000.4, 2000.6, 3000.1, 4000.1)
     row = localnet.Row("embedded", 1000, 2, 3, 4, 5, 6, 7, 8)
     localnet._print_table([row], floor, "no validator", localnet.Sizes(1, 1, 1, 1), ["--starts", "1"])
     printed = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|"]
     assert rows[2] == ["embedded", "1,000", "2", "3", "4", "5", "6", "7", "8"]
-    assert [line[3] for line in rows[3:]] == ["1,000", "2,001"]
+    assert [line[3] for line in rows[3:]] == ["3,000", "1,000", "2,001"]
+    assert rows[3][4] == "4,000"
     assert "./run python -m bench.localnet --starts 1" in printed and "Not measured: no validator." in printed
 
 
