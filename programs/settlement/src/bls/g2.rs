@@ -149,9 +149,9 @@ fn negated_psi_2(a: &G2Point, out: &mut G2Point) {
 ///
 /// By Budroni and Pintore h_eff·a = z(z·a + a - psi(a)) - a - psi(a) + 2·psi²(a) with z = |x|, two multiplications by z. The first is
 /// saved: the same is z·b + psi(b - 2a) - a + 4·psi²(a) for b = z·a + a - 2·psi(a), which the caller claims `multiple` to be. Whatever
-/// it is, z·b + psi(b) is a point outside G2 or infinity: psi acts on G2 as multiplication by -z, and (z + psi)(psi - 1) is a multiple of
-/// the group's order on E2, so that z + psi sends everything into the complement of G2. So `multiple` moves the result in that
-/// complement only, and if the result is in G2, it is h_eff·a.
+/// it is, z·b + psi(b) has no part in G2: E2 is the sum of G2 and of points whose order is prime to G2's, psi maps each into itself, and
+/// on G2 it is multiplication by -z. So `multiple` moves only the result's other part, and h_eff·a has none: a result that lies in G2
+/// is h_eff·a.
 ///
 /// `a` is on E2 and not infinity. Fails if `multiple` is not on E2.
 #[inline(never)]
