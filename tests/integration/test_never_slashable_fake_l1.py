@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, Phase, event, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -30,7 +30,7 @@ from validator.slashing_protection import ProtectionLocked, SlashingProtection
 
 MEMORY = Path("/dev/shm")
 BY_HAND = "POUW_MACHINE_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("POUW_MACHINE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("POUW_MACHINE_EXAMPLES", "6"))
 STEPS = int(os.environ.get("POUW_MACHINE_STEPS", "30"))
 T = TypeVar("T")
 
@@ -131,14 +131,15 @@ class Faults(RuleBasedStateMachine):
         sequencer = self.line.sequencer
         self.attempt(lambda: while_slots_pass(self.line.world, slots, sequencer.step))
 
-    @rule()
-    def a_whole_epoch(self) -> None:
-        """What happens most of the time, in one rule, so that the machine gets somewhere."""
-        self.line.world.deposit()
-        self.line.world.advance(CONFIRMED_DEPTH)
-        self.look_and_cut()
+    @rule(liar=st.sampled_from([None, 0, 1]), expiry=st.integers(1, 63))
+    def a_whole_epoch(self, liar: int | None, expiry: int) -> None:
+        """What happens most of the time, in one rule, so that the machine gets somewhere; with a liar's second proposal for the same attempt
+        or the next before anything is posted."""
+        self.an_epoch_is_proposed()
         if self.line.sequencer.current is not None:
             self.all_attest()
+        if liar is not None and self.seen:
+            self.the_liar_shows(who=(0, 1, 2), back=0, later=liar, expiry=expiry, age=0)
         self.poster(20)
         self.poster(20)
 
@@ -160,7 +161,7 @@ class Faults(RuleBasedStateMachine):
         async def guarded() -> None:
             try:
                 refused = await one.round(epoch, attempt, shown)
-                event("refused" if refused else "signed")
+                event(f"{'the liar' if shown else 'the sequencer'} was {'refused' if refused else 'signed for'}")
             except L1Error as error:
                 event(f"turn ended with {type(error).__name__}")
 
@@ -179,20 +180,28 @@ class Faults(RuleBasedStateMachine):
         for index in range(len(self.line.honest)):
             self.turn(index, row.epoch, row.attempt, None)
 
+    @rule()
+    def an_epoch_is_proposed(self) -> None:
+        self.line.world.deposit()
+        self.line.world.advance(CONFIRMED_DEPTH)
+        self.look_and_cut()
+
     @precondition(lambda self: self.seen)
     @rule(
-        index=st.integers(0, 2),
-        back=st.integers(0, 5),
-        attempt=st.integers(0, 4),
-        expiry=st.integers(0, 63),
-        age=st.integers(0, 40),
+        who=st.sampled_from([(0,), (1,), (2,), (0, 1, 2), (0, 1, 2)]),
+        back=st.sampled_from([0, 0, 0, 0, 1, 2, 5]),
+        later=st.sampled_from([0, 0, 0, 1, 1, 2, -1]),
+        expiry=st.integers(1, 63),
+        age=st.sampled_from([0, 0, 1, 5, 30]),
     )
-    def the_liar_shows(self, index: int, back: int, attempt: int, expiry: int, age: int) -> None:
-        """Records of some epoch, old or new, in any attempt, cut at any slot: valid in all but what it means beside other votes."""
+    def the_liar_shows(self, who: tuple[int, ...], back: int, later: int, expiry: int, age: int) -> None:
+        """Records of some epoch, mostly the newest, in any attempt, cut at any slot: valid in all but what it means beside other votes."""
         row = self.seen[-1 - back % len(self.seen)]
+        attempt = max(row.attempt + later, 0)
         cut = max(self.line.world.slot("confirmed") - age, 1)
         shown = replace(row.message, attempt=attempt, cut_slot=cut, expiry_slot=cut + 1 + expiry)
-        self.turn(index, row.epoch, attempt, shown)
+        for index in who:
+            self.turn(index, row.epoch, attempt, shown)
 
     @rule(index=st.integers(0, 2))
     def restarts(self, index: int) -> None:
