@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, event, settings
+from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -315,5 +315,5 @@ TestNobodyIsEverSlashable.settings = settings(
     stateful_step_count=STEPS,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=False,
+    phases=[one for one in Phase if BY_HAND or one not in (Phase.shrink, Phase.explain)],  # which take minutes
 )
