@@ -72,7 +72,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 
 def _natural(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise TensorFileError(f"{what} is {str(value)[:24]}, not a number of bytes or rows")
+        raise TensorFileError(f"{what} is {repr(value)[:24]}, not a number of bytes or rows")
     return value
 
 
