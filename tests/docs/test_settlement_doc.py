@@ -15,7 +15,8 @@ IDL: dict[str, Any] = json.loads((ROOT / "settlement" / "artifacts" / "settlemen
 
 def table(heading: str) -> list[list[str]]:
     """The cells of the table below a heading, its own head left out."""
-    text = (ROOT / "docs" / "settlement.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    below = (ROOT / "docs" / "settlement.md").read_text().split(f"\n## {heading}\n")[1]
+    text = re.split(r"\n##+ ", below)[0]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
