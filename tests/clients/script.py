@@ -242,7 +242,7 @@ def money(at: dict[str, str]) -> list[Step]:
         },
         call("bad key", "requestAirdrop", BAD_PUBKEY, SOL),
         call("a negative sum", "requestAirdrop", at["payer"], -1),
-        call("a fraction", "requestAirdrop", at["payer"], 0.5),
+        call("a fraction", "requestAirdrop", at["stranger"], 0.5),
         call("after the airdrop", "getBalance", at["payer"], CONFIRMED),
         call("of a wallet", "getAccountInfo", at["payer"], CONFIRMED | {"encoding": "base64"}),
         call("of a wallet, parsed", "getAccountInfo", at["payer"], CONFIRMED | {"encoding": "jsonParsed"}),

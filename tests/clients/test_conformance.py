@@ -66,15 +66,25 @@ def test_all_clients_see_what_they_see_of_a_real_validator(l1: Any) -> None:
 
 @pytest.mark.test_validator
 def test_a_real_validator_still_answers_what_is_recorded() -> None:
+    """A change shows in every recording. What shows in one and not in the next is chance: how transactions of one slot are ordered, say."""
     recorded, now = record.read(), record.record()
     again = "record anew: ./run python -m tests.clients.record"
     assert now["solana_test_validator"] == recorded["solana_test_validator"], again
-    found = [
+    found = changes(recorded, now)
+    if found:
+        second = changes(recorded, record.record())
+        found = [one for one in found if one in second]
+    assert not found, f"{again}\n" + "\n".join(map(str, found))
+
+
+def changes(recorded: dict[str, Any], now: dict[str, Any]) -> list[compare.Difference]:
+    return [
         one
         for client in ALL_CLIENTS
         for one in compare.differences(client, recorded["clients"][client], now["clients"][client])
+        # The first sample is taken after a minute, which the script takes on a slow machine only.
+        if not one.name.startswith("getRecentPerformanceSamples: ")
     ]
-    assert not found, f"{again}\n" + "\n".join(map(str, found))
 
 
 def test_every_method_is_in_the_script() -> None:
