@@ -88,7 +88,8 @@ def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
     code, out = shell(f"{script}echo TASK=$TASK\npids=$(jobs -p)\nkill $pids\nwait $pids || true{end}")
     assert code == 0, out + logs(tmp_path / "data")
 
-    assert re.search(r"s  accepted \(worker \w+, attempt 1\)$", out, re.MULTILINE), out
+    # The command asks once a second, so it may see the task accepted, or already posted with its checkpoint.
+    assert re.search(r"s  (accepted|posted|finalized|paid) \(worker \w+, attempt 1\)$", out, re.MULTILINE), out
     assert re.search(r"step 2,250 of 2,250  loss 0\.\d{4}  accuracy (0\.9\d{3}|1\.0000)$", out, re.MULTILINE), out
     assert re.search(r"^tasks +1 paid", out, re.MULTILINE), out
     assert re.search(r"^valid +True", out, re.MULTILINE), out
