@@ -39,6 +39,11 @@ pub const ACCOUNT_KEY: Hash = tag("account-key");
 pub const ACCOUNT: Hash = tag("account");
 pub const TOTALS_KEY: Hash = tag("totals-key");
 pub const TOTALS: Hash = tag("totals");
+pub const TASK_KEY: Hash = tag("task-key");
+pub const TASK_LEAF: Hash = tag("task-leaf");
+pub const TASK: Hash = tag("task");
+pub const COMMITMENT: Hash = tag("commitment");
+pub const INBOX_TASK_ID: Hash = tag("inbox-task-id");
 
 /// sha256("pouw/v1/" + name) for names of at most 47 bytes: one block of FIPS 180-4, evaluated by the compiler.
 pub const fn tag(name: &str) -> Hash {

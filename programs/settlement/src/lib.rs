@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod hash;
 pub mod instructions;
+pub mod ledger;
 pub mod math;
 pub mod message;
 pub mod state;
