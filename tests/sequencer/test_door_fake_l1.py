@@ -266,10 +266,10 @@ async def test_a_reader_that_is_too_slow_is_cut(tmp_path: Path, patience: float)
         name = there.node.blobs.write(BLOB).hex()
         async with await there.connect(receive_buffer_bytes=4096) as stream:
             await stream.send_all(f"GET /blobs/{name} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            assert await stream.receive_some(1)  # from now on the connection is known to the door
             if patience == LONG:
                 await trio.sleep(1)
                 assert there.door._open
-                await stream.receive_some(4096)
             else:
                 await until("the connection's end", lambda: none_open(there))
                 assert len(await read_all(stream)) < len(BLOB)
@@ -383,5 +383,6 @@ async def test_a_failure_in_one_connection_does_not_end_the_others(
             patch.setattr(Connection, "run", fail)
             async with await there.connect() as stream:
                 await stream.send_all(post(VERSION))
+                assert await read_all(stream) == b""
                 await until("its end", lambda: none_open(there))
         assert await served(there)
