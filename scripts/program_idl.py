@@ -49,7 +49,8 @@ def assemble(output: str) -> dict[str, Any]:
             idl["metadata"] = part["metadata"]
             idl["instructions"] = part["instructions"]
         elif kind == "errors":
-            idl["errors"] = part
+            # One enum for each part of the program, each with an offset of its own.
+            idl.setdefault("errors", []).extend(part)
             continue
         elif kind == "event":
             events.append(part["event"])
@@ -66,7 +67,7 @@ def assemble(output: str) -> dict[str, Any]:
         "instructions": idl["instructions"],
         "accounts": [accounts[name] for name in sorted(accounts)],
         "events": sorted(events, key=lambda event: str(event["name"])),
-        "errors": idl["errors"],
+        "errors": sorted(idl["errors"], key=lambda error: int(error["code"])),
         "types": [types[name] for name in sorted(types)],
     }
 

@@ -42,6 +42,19 @@ class Parameters:
     min_validators: int
     min_set_stake_lamports: int
     min_validator_stake_lamports: int
+    heartbeat_slots: int
+    jail_slots: int
+    max_misses: int
+    miss_slash_basis_points: int
+    equivocation_slash_basis_points: int
+    fraud_slash_basis_points: int
+    reporter_basis_points: int
+    poster_reward_basis_points: int
+    poster_bond_lamports: int
+    demand_bond_lamports: int
+    reward_lamports_per_epoch: int
+    forced_fee_lamports: int
+    governance_delay_slots: int
 
     def to_mapping(self) -> dict[str, int]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -68,6 +81,19 @@ LOCALNET_PROFILE = Parameters(
     min_validators=1,
     min_set_stake_lamports=1_000_000,
     min_validator_stake_lamports=1_000_000,
+    heartbeat_slots=1_000,
+    jail_slots=1_000,
+    max_misses=100,
+    miss_slash_basis_points=10,
+    equivocation_slash_basis_points=500,
+    fraud_slash_basis_points=5_000,
+    reporter_basis_points=1_000,
+    poster_reward_basis_points=1_000,
+    poster_bond_lamports=10_000_000,
+    demand_bond_lamports=10_000_000,
+    reward_lamports_per_epoch=100_000,
+    forced_fee_lamports=10_000,
+    governance_delay_slots=21_000,
 )
 
 
@@ -128,6 +154,13 @@ class Config:
     sealed_last: SetReference
     claimed_total: int
     escaped: int
+    paused: int
+    governance: Pubkey
+    next_governance: Pubkey
+    initialized_slot: int
+    last_stall_slot: int
+    escape_slot: int
+    pending_slashes: int
 
 
 @dataclass(frozen=True)
@@ -139,8 +172,8 @@ class RegistrySlot:
     bls_public_key: bytes
     stake_lamports: int
     stake_slot: int
-    unbonding_lamports: int
-    unbonding_slot: int
+    reward_lamports: int
+    reserved: int
     heartbeat_slot: int
     misses: int
     flags: int
@@ -171,6 +204,8 @@ class SetAccount:
     replaced_slot: int
     set_hash: bytes
     aggregate_key: bytes
+    payer: Pubkey
+    slot_indexes: bytes
     entries: bytes
     size_bytes: int
     full_bytes: int
@@ -185,6 +220,7 @@ class CheckpointStatus(IntEnum):
     POSTED = 1
     FINALIZED = 2
     REJECTED = 3
+    VOIDED = 4
 
 
 @dataclass(frozen=True)
@@ -206,6 +242,13 @@ class Checkpoint:
     bitmap: bytes
     posted_slot: int
     poster: Pubkey
+    parent_epoch: int
+    inbox_lamports: int
+    challenge_until_slot: int
+    bond_lamports: int
+    open_demands: int
+    slashed_bitmap: bytes
+    rewarded: int
     status: CheckpointStatus
 
 
@@ -221,6 +264,7 @@ class InboxEntryAccount:
     beneficiary: Pubkey
     hash_after: bytes
     lamports_after: int
+    refunded: int
 
     @property
     def entry(self) -> messages.InboxEntry:
@@ -230,6 +274,7 @@ class InboxEntryAccount:
 @dataclass(frozen=True)
 class Claim:
     claimed_lamports: int
+    escaped: int
 
 
 @dataclass(frozen=True)

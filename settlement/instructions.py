@@ -87,7 +87,7 @@ def register_validator(
             "authority": authority,
             "config": pda.config(program_id),
             "registry": pda.registry(program_id),
-            "bls_key": pda.bls_key(program_id, bls_public_key),
+            "validator": pda.validator(program_id, bls_public_key),
             "stake_vault": pda.stake_vault(program_id),
         },
     )

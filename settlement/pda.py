@@ -40,7 +40,7 @@ def validator_set(program_id: Pubkey, version: int) -> Pubkey:
     return _derive(program_id, b"set", _u64(version))
 
 
-def bls_key(program_id: Pubkey, compressed_key: bytes) -> Pubkey:
+def validator(program_id: Pubkey, compressed_key: bytes) -> Pubkey:
     """`compressed_key`: the BLS public key, 48 bytes."""
     if len(compressed_key) != 48:
         raise ValueError(f"a compressed BLS public key has 48 bytes, got {len(compressed_key)}")

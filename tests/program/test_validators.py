@@ -246,7 +246,7 @@ def test_a_set_grows_to_its_full_size_and_no_further(chain: Chain) -> None:
     for _ in range(3):
         chain.grow_set(2)
         sizes.append(chain.set_account(2).size_bytes)
-    assert sizes == [10_240, 20_480, 30_720, 184 + 256 * 136]
+    assert sizes == [10_240, 20_480, 30_720, 472 + 256 * 136]
     with refuses("SetFullSize"):
         chain.grow_set(2)
     chain.advance_set(2)
@@ -255,7 +255,7 @@ def test_a_set_grows_to_its_full_size_and_no_further(chain: Chain) -> None:
 def test_a_set_must_hold_the_registry(chain: Chain) -> None:
     chain.create_set(2)
     address = pda.validator_set(chain.program_id, 2)
-    chain.overwrite(address, chain.data(address)[: 184 + 3 * 136])
+    chain.overwrite(address, chain.data(address)[: 472 + 3 * 136])
     with refuses("SetTooSmall"):
         chain.advance_set(2)
 

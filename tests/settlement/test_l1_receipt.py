@@ -88,6 +88,13 @@ def settled(message) -> Checkpoint:
         bitmap=bytes(32),
         posted_slot=101,
         poster=Pubkey.default(),
+        parent_epoch=message.epoch - 1,
+        inbox_lamports=5,
+        challenge_until_slot=117,
+        bond_lamports=0,
+        open_demands=0,
+        slashed_bitmap=bytes(32),
+        rewarded=0,
         status=CheckpointStatus.FINALIZED,
     )
 

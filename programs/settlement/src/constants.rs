@@ -5,7 +5,7 @@ pub const REGISTRY_SEED: &[u8] = b"registry";
 /// Followed by the set's version, u64 little-endian.
 pub const SET_SEED: &[u8] = b"set";
 /// Followed by the sha256 of the 48-byte compressed key.
-pub const BLS_KEY_SEED: &[u8] = b"bls";
+pub const VALIDATOR_SEED: &[u8] = b"bls";
 /// Followed by the entry's index, u64 little-endian.
 pub const INBOX_SEED: &[u8] = b"inbox";
 /// Followed by the epoch, u64 little-endian.
@@ -14,6 +14,19 @@ pub const CHECKPOINT_SEED: &[u8] = b"checkpoint";
 pub const CLAIM_SEED: &[u8] = b"claim";
 /// Followed by the owner and an id, u64 little-endian.
 pub const BUFFER_SEED: &[u8] = b"buffer";
+/// Followed by the Validator's address and the owner.
+pub const STAKE_SEED: &[u8] = b"stake";
+/// Followed by the StakePosition's address and an id, u64 little-endian.
+pub const UNBONDING_SEED: &[u8] = b"unbonding";
+/// Followed by the owner and the message's hash.
+pub const RECEIPT_SEED: &[u8] = b"receipt";
+/// Followed by the Validator's address and the epoch, u64 little-endian.
+pub const OFFENCE_SEED: &[u8] = b"offence";
+/// Followed by the epoch, u64 little-endian.
+pub const TALLY_SEED: &[u8] = b"tally";
+/// Followed by the Checkpoint's address, the kind (one byte) and the index, u64 little-endian.
+pub const DEMAND_SEED: &[u8] = b"demand";
+pub const PROPOSAL_SEED: &[u8] = b"proposal";
 pub const VAULT_SEED: &[u8] = b"vault";
 pub const STAKE_VAULT_SEED: &[u8] = b"stake_vault";
 pub const TREASURY_SEED: &[u8] = b"treasury";
@@ -37,3 +50,11 @@ pub const SIBLING_BYTES: usize = 32;
 pub const MAX_TOTAL_LAMPORTS: u64 = 1 << 62;
 
 pub const INBOX_KIND_DEPOSIT: u8 = 1;
+pub const INBOX_KIND_TASK: u8 = 2;
+pub const INBOX_KIND_WITHDRAWAL: u8 = 3;
+
+/// All of an amount, in basis points.
+pub const ALL_BASIS_POINTS: u64 = 10_000;
+
+/// Ranges of voided epochs that Config remembers.
+pub const MAX_VOID_RANGES: usize = 8;

@@ -6,17 +6,17 @@ use settlement::state::*;
 #[test]
 fn sizes() {
     let sizes = [
-        ("Config", size_of::<Config>(), 600),
-        ("Parameters", size_of::<Parameters>(), 104),
+        ("Config", size_of::<Config>(), 928),
+        ("Parameters", size_of::<Parameters>(), 208),
         ("Registry", Registry::HEADER_BYTES, 24),
         ("ValidatorSlot", size_of::<ValidatorSlot>(), 176),
         ("Registry, full", Registry::FULL_BYTES, 24 + 256 * 176),
-        ("ValidatorSet", ValidatorSet::HEADER_BYTES, 184),
+        ("ValidatorSet", ValidatorSet::HEADER_BYTES, 472),
         ("SetEntry", size_of::<SetEntry>(), 136),
-        ("ValidatorSet, full", ValidatorSet::FULL_BYTES, 184 + 256 * 136),
-        ("BlsKey", size_of::<BlsKey>(), 40),
+        ("ValidatorSet, full", ValidatorSet::FULL_BYTES, 472 + 256 * 136),
+        ("Validator", size_of::<Validator>(), 224),
         ("InboxEntry", size_of::<InboxEntry>(), 136),
-        ("Checkpoint", size_of::<Checkpoint>(), 352),
+        ("Checkpoint", size_of::<Checkpoint>(), 424),
         ("Claim", size_of::<Claim>(), 16),
         ("ProofBuffer", ProofBuffer::HEADER_BYTES, 56),
     ];
@@ -30,7 +30,7 @@ fn every_account_starts_with_its_version() {
     assert_eq!(offset_of!(Config, version), 0);
     assert_eq!(offset_of!(Registry, version), 0);
     assert_eq!(offset_of!(ValidatorSet, version), 0);
-    assert_eq!(offset_of!(BlsKey, version), 0);
+    assert_eq!(offset_of!(Validator, version), 0);
     assert_eq!(offset_of!(InboxEntry, version), 0);
     assert_eq!(offset_of!(Checkpoint, version), 0);
     assert_eq!(offset_of!(Claim, version), 0);
@@ -40,14 +40,14 @@ fn every_account_starts_with_its_version() {
 #[test]
 fn offsets() {
     assert_eq!(offset_of!(Config, genesis_hash), 8);
-    assert_eq!(offset_of!(Config, parameters), 72);
-    assert_eq!(offset_of!(Config, inbox), 176);
-    assert_eq!(offset_of!(Config, posted), 232);
-    assert_eq!(offset_of!(Config, finalized), 352);
-    assert_eq!(offset_of!(Config, pinned), 448);
-    assert_eq!(offset_of!(Config, claimed_total), 592);
-    assert_eq!(offset_of!(ValidatorSet, set_hash), 48);
-    assert_eq!(offset_of!(ValidatorSet, aggregate_key), 80);
+    assert_eq!(offset_of!(Config, parameters), 136);
+    assert_eq!(offset_of!(Config, inbox), 344);
+    assert_eq!(offset_of!(Config, posted), 400);
+    assert_eq!(offset_of!(Config, finalized), 520);
+    assert_eq!(offset_of!(Config, pinned), 616);
+    assert_eq!(offset_of!(Config, claimed_total), 760);
+    assert_eq!(offset_of!(ValidatorSet, set_hash), 80);
+    assert_eq!(offset_of!(ValidatorSet, aggregate_key), 112);
     assert_eq!(offset_of!(ValidatorSlot, stake_lamports), 128);
     assert_eq!(offset_of!(Checkpoint, hash), 32);
     assert_eq!(offset_of!(InboxEntry, hash_after), 96);

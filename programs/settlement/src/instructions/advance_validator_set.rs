@@ -41,7 +41,8 @@ pub struct AdvanceValidatorSet {
 #[inline(never)]
 fn copy_registry(accounts: &mut AdvanceValidatorSet) -> Result<()> {
     let registered = slots(data_of(accounts.registry.account()))?;
-    let count = registered.iter().filter(|slot| slot.is_staked()).count();
+    let least = accounts.config.parameters.min_validator_stake_lamports;
+    let count = registered.iter().filter(|slot| slot.is_sealable(least)).count();
     require!(count as u64 >= accounts.config.parameters.min_validators, SettlementError::TooFewValidators);
     let mut view = *accounts.validator_set.account();
     // SAFETY: the entries lie behind the header, which is the only other part of the account in use.
@@ -49,9 +50,10 @@ fn copy_registry(accounts: &mut AdvanceValidatorSet) -> Result<()> {
     let set = &mut accounts.validator_set;
     let mut total_stake_lamports = 0u64;
     let mut sum = bls::G1_INFINITY;
-    let mut free = entries.iter_mut();
-    for slot in registered.iter().filter(|slot| slot.is_staked()) {
-        let entry = free.next().ok_or(SettlementError::BrokenInvariant)?;
+    let mut free = entries.iter_mut().zip(set.slot_indexes.iter_mut());
+    for (index, slot) in registered.iter().enumerate().filter(|(_, slot)| slot.is_sealable(least)) {
+        let (entry, slot_index) = free.next().ok_or(SettlementError::BrokenInvariant)?;
+        *slot_index = index as u8;
         // SAFETY: 128 bytes each: authority and key lie next to each other in a slot as in an entry. The syscall, since the compiler
         // copies them byte by byte, which made up half of what sealing costs.
         unsafe {

@@ -33,6 +33,7 @@ pub fn handler(ctx: &mut Context<CreateValidatorSet>, version: u64) -> Result<()
     set.version = ACCOUNT_VERSION;
     set.bump = bump;
     set.set_version = version;
+    set.payer = *accounts.payer.address();
     set.invariant()?;
     emit!(ValidatorSetCreated { set_version: version });
     Ok(())

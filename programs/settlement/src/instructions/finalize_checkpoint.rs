@@ -23,10 +23,7 @@ pub fn handler(ctx: &mut Context<FinalizeCheckpoint>, epoch: u64) -> Result<()> 
     require!(config.escaped == 0, SettlementError::Escaped);
     require!(checkpoint.status == CheckpointStatus::Posted as u8, SettlementError::NotPosted);
     require!(checkpoint.parent_hash == config.finalized.hash, SettlementError::ParentNotFinalized);
-    require!(
-        slot.saturating_sub(checkpoint.posted_slot) > config.parameters.challenge_window_slots,
-        SettlementError::ChallengeWindowOpen
-    );
+    require!(slot > checkpoint.challenge_until_slot, SettlementError::ChallengeWindowOpen);
     checkpoint.status = CheckpointStatus::Finalized as u8;
     checkpoint.invariant()?;
     config.finalized = FinalizedHead {

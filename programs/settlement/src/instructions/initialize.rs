@@ -7,7 +7,7 @@ use crate::{
     state::{Config, Parameters, Registry},
     state_tree::genesis_state_root,
 };
-use anchor_lang::{prelude::*, programs::System};
+use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
 
 const UPGRADEABLE_LOADER: Address =
     anchor_lang::address!("BPFLoaderUpgradeab1e11111111111111111111111");
@@ -58,10 +58,13 @@ fn check_upgrade_authority(program_data: &AccountView, authority: &Address) -> R
 }
 
 #[inline(never)]
-fn write_config(config: &mut Config, genesis_hash: &[u8; 32], parameters: &Parameters) {
+fn write_config(config: &mut Config, genesis_hash: &[u8; 32], parameters: &Parameters, slot: u64) {
     config.version = ACCOUNT_VERSION;
     config.genesis_hash = *genesis_hash;
     config.parameters = *parameters;
+    config.initialized_slot = slot;
+    // The hatch counts from here until something is finalized.
+    config.finalized.slot = slot;
     let domain = Domain { genesis: genesis_hash, program: crate::ID.as_array() };
     domain.genesis_inbox(&mut config.inbox.hash);
     config.posted.inbox_hash = config.inbox.hash;
@@ -91,12 +94,13 @@ pub fn handler(ctx: &mut Context<Initialize>, genesis_hash: &[u8; 32], parameter
     registry.invariant()?;
 
     let mut config = created::<Config>(accounts.config.account())?;
-    write_config(&mut config, genesis_hash, parameters);
+    write_config(&mut config, genesis_hash, parameters, Clock::get()?.slot);
     config.bump = config_bump;
     config.vault_bump = ctx.bumps.vault;
     config.stake_vault_bump = ctx.bumps.stake_vault;
     config.treasury_bump = ctx.bumps.treasury;
     config.authority = *accounts.authority.address();
+    config.governance = config.authority;
     config.invariant()?;
 
     emit!(Initialized { authority: config.authority, genesis_hash: config.genesis_hash });

@@ -174,6 +174,9 @@ fn write_checkpoint(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found:
     checkpoint.bitmap = args.bitmap;
     checkpoint.posted_slot = found.slot;
     checkpoint.poster = *accounts.payer.address();
+    checkpoint.parent_epoch = accounts.config.posted.epoch;
+    checkpoint.inbox_lamports = found.inbox_lamports;
+    checkpoint.challenge_until_slot = add(found.slot, accounts.config.parameters.challenge_window_slots)?;
     checkpoint.invariant()
 }
 

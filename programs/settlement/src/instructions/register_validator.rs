@@ -8,7 +8,7 @@ use crate::{
     hash::sha256_parts,
     state::{
         registry::{slots_mut, FLAG_OCCUPIED},
-        BlsKey, Config, Registry,
+        Config, Registry, Validator,
     },
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
@@ -35,7 +35,7 @@ pub struct RegisterValidator {
     pub registry: Account<Registry>,
     /// Seeds: "bls", sha256 of the 48-byte key.
     #[account(mut)]
-    pub bls_key: UncheckedAccount,
+    pub validator: UncheckedAccount,
     #[account(mut, seeds = [STAKE_VAULT_SEED], bump = config.stake_vault_bump)]
     pub stake_vault: UncheckedAccount,
     pub system_program: Program<System>,
@@ -82,6 +82,9 @@ fn take_slot(accounts: &mut RegisterValidator, key: &[u8; 96], stake_lamports: u
     taken.bls_public_key = *key;
     taken.stake_lamports = stake_lamports;
     taken.stake_slot = slot;
+    taken.reward_lamports = 0;
+    taken.heartbeat_slot = slot;
+    taken.misses = 0;
     taken.flags = FLAG_OCCUPIED;
     accounts.registry.count += 1;
     Ok(index as u64)
@@ -95,7 +98,7 @@ pub fn handler(ctx: &mut Context<RegisterValidator>, args: &RegisterValidatorArg
         args.stake_lamports >= accounts.config.parameters.min_validator_stake_lamports,
         SettlementError::StakeBelowMinimum
     );
-    require!(is_unused(accounts.bls_key.account()), SettlementError::BlsKeyRegistered);
+    require!(is_unused(accounts.validator.account()), SettlementError::BlsKeyRegistered);
     let slot = Clock::get()?.slot;
     let mut key = [0u8; 96];
     check_key(accounts, args, &mut key)?;
@@ -104,13 +107,17 @@ pub fn handler(ctx: &mut Context<RegisterValidator>, args: &RegisterValidatorArg
     let mut key_hash = [0u8; 32];
     sha256_parts(&[&args.bls_public_key], &mut key_hash);
     let payer = accounts.payer.account();
-    let space = 8 + core::mem::size_of::<BlsKey>();
-    let bump = create::<BlsKey>(payer, accounts.bls_key.account(), &[BLS_KEY_SEED, &key_hash], space)?;
-    let mut bls_key = created::<BlsKey>(accounts.bls_key.account())?;
-    bls_key.version = ACCOUNT_VERSION;
-    bls_key.bump = bump;
-    bls_key.authority = *accounts.authority.address();
-    bls_key.invariant()?;
+    let space = 8 + core::mem::size_of::<Validator>();
+    let bump = create::<Validator>(payer, accounts.validator.account(), &[VALIDATOR_SEED, &key_hash], space)?;
+    let mut validator = created::<Validator>(accounts.validator.account())?;
+    validator.version = ACCOUNT_VERSION;
+    validator.bump = bump;
+    validator.authority = *accounts.authority.address();
+    validator.bls_public_key = key;
+    validator.slot_index = slot_index;
+    validator.active_lamports = args.stake_lamports;
+    validator.active_shares = args.stake_lamports;
+    validator.invariant()?;
 
     pay(payer, accounts.stake_vault.account(), args.stake_lamports)?;
     accounts.registry.invariant()?;

@@ -6,7 +6,9 @@ use anchor_lang::prelude::*;
 pub struct Claim {
     pub version: u8,
     pub bump: u8,
-    pub reserved: [u8; 6],
+    /// 1 once the escape hatch paid all that the account had.
+    pub escaped: u8,
+    pub reserved: [u8; 5],
     pub claimed_lamports: u64,
 }
 

@@ -1,5 +1,5 @@
 use crate::{
-    constants::ACCOUNT_VERSION, error::SettlementError, message::Domain, state::Parameters,
+    constants::{ACCOUNT_VERSION, MAX_VOID_RANGES}, error::SettlementError, message::Domain, state::Parameters,
 };
 use anchor_lang::prelude::*;
 
@@ -47,6 +47,14 @@ pub struct SetReference {
     pub hash: [u8; 32],
 }
 
+/// Epochs `first` … `last` are void: one of them was rejected, the others built on it. first 0 means none.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable, anchor_lang::IdlType)]
+pub struct EpochRange {
+    pub first: u64,
+    pub last: u64,
+}
+
 /// The one account that every instruction reads.
 #[account]
 pub struct Config {
@@ -56,9 +64,16 @@ pub struct Config {
     pub stake_vault_bump: u8,
     pub treasury_bump: u8,
     pub escaped: u8,
-    pub reserved: [u8; 2],
+    /// 1: nothing is posted; all else goes on.
+    pub paused: u8,
+    pub reserved: u8,
     pub genesis_hash: [u8; 32],
+    /// Seals sets before the first post.
     pub authority: Address,
+    /// Changes parameters after a delay, pauses posting, grants from the treasury.
+    pub governance: Address,
+    /// Becomes governance when it accepts; zero when nobody is named.
+    pub next_governance: Address,
     pub parameters: Parameters,
     pub inbox: InboxHead,
     /// The highest epoch ever posted, voided ones included: its number is never used again.
@@ -70,6 +85,13 @@ pub struct Config {
     pub sealed_before: SetReference,
     pub sealed_last: SetReference,
     pub claimed_total: u64,
+    /// When initialize ran, when the last stall step was taken, when the hatch was opened.
+    pub initialized_slot: u64,
+    pub last_stall_slot: u64,
+    pub escape_slot: u64,
+    /// Signers of rejected checkpoints that are not slashed yet: no stake leaves before.
+    pub pending_slashes: u64,
+    pub voids: [EpochRange; MAX_VOID_RANGES],
 }
 
 impl Config {
@@ -89,6 +111,11 @@ impl Config {
                 self.pinned = sealed;
             }
         }
+    }
+
+    /// Whether the epoch was rejected, or builds on one that was.
+    pub fn is_void(&self, epoch: u64) -> bool {
+        self.voids.iter().any(|range| range.first <= epoch && epoch <= range.last && range.first > 0)
     }
 
     pub fn invariant(&self) -> Result<()> {

@@ -1,13 +1,15 @@
 use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
 use anchor_lang::prelude::*;
 
-/// One entry of the inbox, with the running hash and sum after it. Never changes.
+/// One entry of the inbox, with the running hash and sum after it. Nothing of it changes but `refunded`.
 #[account]
 pub struct InboxEntry {
     pub version: u8,
     pub bump: u8,
     pub kind: u8,
-    pub reserved: [u8; 5],
+    /// 1 once the escape hatch paid it back.
+    pub refunded: u8,
+    pub reserved: [u8; 4],
     pub index: u64,
     pub slot: u64,
     pub lamports: u64,

@@ -1,6 +1,5 @@
 //! The accounts. All are zero-copy, carry a version byte, and state in `invariant()` what must hold after every instruction.
 
-pub mod bls_key;
 pub mod checkpoint;
 pub mod claim;
 pub mod config;
@@ -8,14 +7,15 @@ pub mod inbox_entry;
 pub mod parameters;
 pub mod proof_buffer;
 pub mod registry;
+pub mod validator;
 pub mod validator_set;
 
-pub use bls_key::BlsKey;
 pub use checkpoint::{Checkpoint, CheckpointStatus};
 pub use claim::Claim;
-pub use config::{Config, FinalizedHead, InboxHead, PostedHead, SetReference};
+pub use config::{Config, EpochRange, FinalizedHead, InboxHead, PostedHead, SetReference};
 pub use inbox_entry::InboxEntry;
 pub use parameters::Parameters;
 pub use proof_buffer::ProofBuffer;
 pub use registry::{Registry, ValidatorSlot};
+pub use validator::Validator;
 pub use validator_set::{SetEntry, ValidatorSet};

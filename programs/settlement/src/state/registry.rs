@@ -5,7 +5,7 @@ use crate::{
 use anchor_lang::prelude::*;
 use core::mem::size_of;
 
-/// One validator. Fields for unbonding, heartbeats and jail are there and zero until those instructions exist.
+/// One validator that can be sealed into sets. Its stake is that of its Validator account, which is always written with it.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable, anchor_lang::IdlType)]
 pub struct ValidatorSlot {
@@ -14,15 +14,21 @@ pub struct ValidatorSlot {
     pub bls_public_key: [u8; 96],
     pub stake_lamports: u64,
     pub stake_slot: u64,
-    pub unbonding_lamports: u64,
-    pub unbonding_slot: u64,
+    /// Finality rewards that are not collected into its pool yet.
+    pub reward_lamports: u64,
+    pub reserved: u64,
     pub heartbeat_slot: u64,
+    /// Checkpoints in a row that it did not sign.
     pub misses: u32,
     pub flags: u32,
 }
 
 /// The slot is taken.
 pub const FLAG_OCCUPIED: u32 = 1;
+/// It is left out of sets until it is unjailed.
+pub const FLAG_JAILED: u32 = 2;
+/// A stall step dropped it: it is left out of sets until its next heartbeat.
+pub const FLAG_INACTIVE: u32 = 4;
 
 impl ValidatorSlot {
     pub fn is_occupied(&self) -> bool {
@@ -30,8 +36,9 @@ impl ValidatorSlot {
     }
 
     /// It belongs into the next set.
-    pub fn is_staked(&self) -> bool {
-        self.is_occupied() && self.stake_lamports > 0
+    pub fn is_sealable(&self, min_stake_lamports: u64) -> bool {
+        self.flags & (FLAG_OCCUPIED | FLAG_JAILED | FLAG_INACTIVE) == FLAG_OCCUPIED
+            && self.stake_lamports >= min_stake_lamports
     }
 }
 

@@ -27,9 +27,13 @@ pub struct ValidatorSet {
     pub total_stake_lamports: u64,
     /// When another version was pinned in its place; 0 while this one never was, or is.
     pub replaced_slot: u64,
+    /// Who paid for it.
+    pub payer: Address,
     pub set_hash: [u8; 32],
     /// The sum of all keys; infinity has the flag bit 0x40 and zeros.
     pub aggregate_key: [u8; 96],
+    /// The registry slot that each entry was copied from; not hashed.
+    pub slot_indexes: [u8; MAX_VALIDATORS],
 }
 
 impl ValidatorSet {

@@ -173,4 +173,22 @@ pub enum SettlementError {
     VaultBelowRent,
     #[msg("the hinted point is not the multiple that brings the message's point into G2's subgroup")]
     WrongHintMultiple,
+    #[msg("heartbeat_slots must be 1 to stall_slots")]
+    BadHeartbeatSlots,
+    #[msg("jail_slots must be above 0")]
+    BadJailSlots,
+    #[msg("max_misses must be 1 to 2^32 - 2")]
+    BadMaxMisses,
+    #[msg("a slash is at most 10,000 basis points; for equivocation and fraud above 0")]
+    BadSlash,
+    #[msg("reporter_basis_points must be at most 5,000")]
+    BadReporterShare,
+    #[msg("governance_delay_slots must exceed unbonding_slots")]
+    BadGovernanceDelay,
+    #[msg("poster_reward_basis_points must be at most 10,000")]
+    BadPosterReward,
+    #[msg("bonds must be above 0; bonds, reward and forced fee below 2^46")]
+    BadBond,
+    #[msg("forced_fee_lamports must be above 0")]
+    BadForcedFee,
 }
