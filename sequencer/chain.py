@@ -163,11 +163,17 @@ class Chain:
         flight = self._current(tx)
         self._put_current(tx, Flight(with_fields(flight.row, sent=[*flight.row.sent, sent]), flight.head))
 
+    def note_unlanded(self, tx: db.Transaction) -> None:
+        """One more post that did not land: kept, so that a restart goes on at the price that it had come to."""
+        meta = self.meta(tx)
+        self.set_meta(tx, with_fields(meta, posts_unlanded=meta.posts_unlanded + 1))
+
     def post(self, tx: db.Transaction, *, l1_signature: str | None, slot: int, compute_units: int | None) -> None:
-        """The current epoch stands on L1 at `confirmed`."""
+        """The current epoch stands on L1 at `confirmed`: nothing is unlanded any more."""
         self._step_current(
             tx, CheckpointEvent.POST, l1_signature=l1_signature, posted_slot=slot, compute_units=compute_units
         )
+        self.set_meta(tx, with_fields(self.meta(tx), posts_unlanded=0))
         position = tx.read(self.position_cell)
         current, *behind = position.behind or (None,)
         posted = (*position.posted, self._current(tx))
@@ -238,7 +244,8 @@ class Chain:
             next_checkpoint_status(row.status, CheckpointEvent.GIVE_UP)
             seqs += row.seqs
             tx.delete(db.EPOCHS, db.u64be(row.epoch))
-            tx.put(db.ATTEMPTS, db.u64be(row.epoch), AttemptRow(attempt=row.attempt, expiry_slot=row.expiry_slot))
+            attempt = AttemptRow(attempt=row.attempt, expiry_slot=row.expiry_slot, certified=row.aggregate is not None)
+            tx.put(db.ATTEMPTS, db.u64be(row.epoch), attempt)
             self._forget_attestations(tx, row.epoch)
             log.warning("epoch opened again", epoch=row.epoch, attempt=row.attempt)
         groups = [group for seq in seqs if (group := tx.get(db.GROUPS, db.u64be(seq))) is not None]

@@ -18,7 +18,9 @@ import msgspec
 from sequencer import rows
 from sequencer.store import Store, StoreCorruption
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE_SCHEMAS = (2, SCHEMA)
+"""2 lacks the fields of rows.py that came with 3; their defaults stand for it."""
 R = TypeVar("R", bound=rows.Row)
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sequencer.rows import DERIVED, DepositRow, GroupRow
+from sequencer.rows import DERIVED, AttemptRow, DepositRow, GroupRow
 from settlement import records
 from settlement.ledger import Context, State, apply
 from settlement.ledger.rejection import LedgerRejection, Rejection
-from settlement.messages import genesis_inbox_hash, genesis_parent
+from settlement.messages import genesis_inbox_hash, genesis_parent, highest_attempt
 from settlement.signing import Domain
 from settlement.validator_set import ValidatorSet
 
@@ -125,6 +125,18 @@ def replay(head: Head, context: Context, deposits: Sequence[DepositRow], groups:
 def is_droppable(group: GroupRow, base_slot: int) -> bool:
     """Whether a group that does not apply may be forgotten. What a user signed is kept and tried again until its authorisation ends."""
     return group.kind in DERIVED or group.expiry_slot < base_slot
+
+
+def next_attempt(before: AttemptRow | None, parent_cut_slot: int, slot: int) -> int:
+    """The number that an epoch's attempt should have when it is cut at `slot`, after the one that was given up.
+
+    Validators who did not sign may have signed a higher one that somebody else showed them, so after an attempt without a quorum the number
+    is the highest that time allows. It may be more than that where the parent is new: then the cut has to wait.
+    """
+    if before is None:
+        return 0
+    following = before.attempt + 1
+    return following if before.certified else max(following, highest_attempt(parent_cut_slot, slot))
 
 
 def is_due(

@@ -18,6 +18,7 @@ from sequencer.node import Node
 from sequencer.rows import TaskRow
 from sequencer.verification import Decision
 from settlement.ledger import TaskStatus
+from settlement.messages import highest_attempt
 from settlement.signing import node_id
 
 log = structlog.get_logger(__name__)
@@ -110,11 +111,14 @@ async def cut_if_due(node: Node, port: L1Port) -> bool:
     if before is not None and not await can_no_longer_land(node, port, opened.epoch, before.expiry_slot):
         return False
     cut_slot = node.slot
+    attempt = epoch.next_attempt(before, head.cut_slot, cut_slot)
+    if attempt > highest_attempt(head.cut_slot, cut_slot):
+        return False
     cut = await trio.to_thread.run_sync(
         partial(
             batch.cut,
             opened,
-            attempt=before.attempt + 1 if before else 0,
+            attempt=attempt,
             cut_slot=cut_slot,
             expiry_slot=cut_slot + config.parameters.max_expiry_slots,
         )

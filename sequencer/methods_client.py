@@ -17,7 +17,7 @@ from sequencer import results as r
 from sequencer.batch import split
 from sequencer.blobs import BlobRefused
 from sequencer.chain import Position
-from sequencer.epoch import Head
+from sequencer.epoch import Head, next_attempt
 from sequencer.errors import RpcError
 from sequencer.lifecycle import CheckpointStatus, Status
 from sequencer.methods import Method, Read, Recorded
@@ -245,10 +245,10 @@ def _head_at(position: Position, epoch: int) -> Head:
 
 def get_epoch_info(node: Node, params: p.Nothing) -> r.EpochInfo:
     position = node.chain.position
-    attempt = node.database.get(db.ATTEMPTS, db.u64be(position.open.epoch))
+    before = node.database.get(db.ATTEMPTS, db.u64be(position.open.epoch))
     return r.EpochInfo(
         epoch=position.open.epoch,
-        attempt=attempt.attempt + 1 if attempt else 0,
+        attempt=next_attempt(before, position.open.base_slot, node.slot),
         slot=node.slot,
         records=position.open.records,
         posted_epoch=position.posted_head.epoch,

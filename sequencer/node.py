@@ -70,7 +70,6 @@ class Node:
     suspected_fork: bytes | None = None
     verified_cursor: int | None = None
     nonces_swept_slot: int = 0
-    posts_unlanded: int = 0
     alarms: dict[str, str] = field(default_factory=dict)
     wake_poster: trio.Event = field(default_factory=trio.Event)
 
@@ -86,6 +85,11 @@ class Node:
     @property
     def slot(self) -> int:
         return self.view.slot
+
+    @property
+    def posts_unlanded(self) -> int:
+        """How many posts in a row did not land."""
+        return self.chain.meta_cell.value.posts_unlanded
 
     def lag(self) -> str | None:
         """Why this node should not be trusted to go on just now, or None."""

@@ -105,7 +105,9 @@ async def _follow(node: Node, port: L1Port, row: EpochRow, sent: SentRow, *, pos
         if found is not None:
             return await _landed(node, port, row, found, None)
         if isinstance(error, TransactionExpired):
-            _note_unlanded(node, row)
+            with node.database.transaction() as tx:
+                node.chain.note_unlanded(tx)
+            _tell_unlanded(node, row)
         return False
     crash.point("posted_unconfirmed")
     found = await _look(port, row.epoch)
@@ -134,9 +136,8 @@ async def _end_when_expired(node: Node, row: EpochRow, scope: trio.CancelScope) 
     scope.cancel()
 
 
-def _note_unlanded(node: Node, row: EpochRow) -> None:
-    """One more post that did not land: the next costs more, and after some a person should know."""
-    node.posts_unlanded += 1
+def _tell_unlanded(node: Node, row: EpochRow) -> None:
+    """A post did not land: the next costs more, and after some a person should know."""
     metrics.POSTS_UNLANDED.set(node.posts_unlanded)
     if node.posts_unlanded >= ALARM_AFTER_UNLANDED:
         cap = node.config.priority_fee_cap_micro_lamports
@@ -161,7 +162,6 @@ async def _landed(node: Node, port: L1Port, row: EpochRow, found: Checkpoint, co
             slot=found.posted_slot,
             compute_units=confirmed.compute_units if confirmed else None,
         )
-    node.posts_unlanded = 0
     metrics.POSTS_UNLANDED.set(0)
     node.clear_alarm("post")
     node.clear_alarm("foreign checkpoint")
@@ -188,8 +188,10 @@ async def _give_up_if_dead(node: Node, port: L1Port, row: EpochRow) -> bool:
         return False
     with node.database.transaction() as tx:
         node.reconcile(tx, node.chain.give_up(tx))
+        if row.sent:
+            node.chain.note_unlanded(tx)
     if row.sent:
-        _note_unlanded(node, row)
+        _tell_unlanded(node, row)
     node.quorum_since = None
     node.opened(node.now())
     metrics.ATTEMPTS_GIVEN_UP.inc()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import chain as joined
 
 import structlog
+from msgspec.structs import replace
 
 from sequencer import database as db
 from sequencer import epoch as rules
@@ -54,14 +55,20 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
             if checked
             else WrongStore("the store is empty")
         )
-    if meta.schema != db.SCHEMA:
-        raise WrongStore(f"the store has schema {meta.schema}, this version reads {db.SCHEMA}")
+    if meta.schema not in db.READABLE_SCHEMAS:
+        raise WrongStore(
+            f"the store has schema {meta.schema}, this version reads {' and '.join(map(str, db.READABLE_SCHEMAS))}"
+        )
     stored = Domain(meta.genesis, meta.program)
     if domain is not None and domain != stored:
         raise WrongStore(
             f"the store belongs to genesis {stored.genesis.hex()} and program {stored.program.hex()}, "
             f"L1 has genesis {domain.genesis.hex()} and the program asked for is {domain.program.hex()}"
         )
+    if meta.schema != db.SCHEMA:
+        meta = replace(meta, schema=db.SCHEMA)
+        with database.transaction() as tx:
+            tx.put(db.META, b"", meta)
     finalized = _finalized_head(database, stored, meta)
     groups = {row.seq: row for _, row in database.scan(db.GROUPS)}
     deposits = [row for _, row in database.scan(db.DEPOSITS)]

@@ -1,6 +1,7 @@
 """What the node stores: one frozen struct per table, encoded as MessagePack. Bytes are raw, slots are L1's, amounts lamports.
 
-Changing a field here changes files on disk: bump SCHEMA in database.py and write the migration.
+Changing a field here changes files on disk: bump SCHEMA in database.py and write the migration in recovery.py. A field with a default reads older
+rows as they are.
 """
 
 from __future__ import annotations
@@ -191,10 +192,12 @@ class EpochRow(Row, frozen=True):
 
 
 class AttemptRow(Row, frozen=True):
-    """The last attempt of an epoch that was given up: the next one may be cut only when L1's finalized slot is past its expiry."""
+    """The last attempt of an epoch that was given up: the next one may be cut only when L1's finalized slot is past its expiry.
+    `certified`: a quorum had signed it (since schema 3)."""
 
     attempt: int
     expiry_slot: int
+    certified: bool = True
 
 
 class SetRow(Row, frozen=True):
@@ -241,7 +244,8 @@ class AttestationRow(Row, frozen=True):
 
 
 class MetaRow(Row, frozen=True):
-    """The node's one row of its own: which chain it serves, its counters, and the last finalized epoch."""
+    """The node's one row of its own: which chain it serves, its counters, the last finalized epoch, and how many posts in a row did not
+    land (since schema 3)."""
 
     schema: int
     genesis: bytes
@@ -253,3 +257,4 @@ class MetaRow(Row, frozen=True):
     next_seq: int
     next_order: int
     next_lease_id: int
+    posts_unlanded: int = 0

@@ -100,6 +100,7 @@ async def make_node(config: SequencerConfig, database: db.Database, port: L1Port
     restore_batches(node)
     metrics.FINALIZED_EPOCH.set(chain.position.finalized.epoch)
     metrics.POSTED_EPOCH.set(chain.position.posted_head.epoch)
+    metrics.POSTS_UNLANDED.set(node.posts_unlanded)
     return node
 
 

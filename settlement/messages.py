@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from settlement.signing import Domain
-from settlement.tags import H, fixed, from_hex, u32le, u64le
+from settlement.tags import U32_MAX, H, fixed, from_hex, u32le, u64le
 
 DEPOSIT_KIND = 1
 """The kind of an inbox entry that credits an L2 account."""
@@ -82,6 +82,14 @@ class CheckpointMessage:
                 value = from_hex(key, value, 32)
             values[member.name] = value
         return cls(**values)
+
+
+def highest_attempt(parent_cut_slot: int, cut_slot: int) -> int:
+    """The highest attempt of an epoch that validators sign at this cut slot; -1 when the epoch cannot be cut there.
+
+    It grows with every slot, so whatever number a liar gets signed, a checkpoint that is cut later may have a higher one.
+    """
+    return min(cut_slot - parent_cut_slot - 1, U32_MAX)
 
 
 def genesis_parent(domain: Domain) -> bytes:

@@ -98,7 +98,6 @@ class Sequencer:
         self.node.chain = recovery.load(self.node.database, DOMAIN)
         self.node.tasks = TaskBook(row for _, row in self.node.database.scan(db.TASKS))
         self.node.quorum_since = self.node.suspected_fork = None
-        self.node.posts_unlanded = 0
 
     @property
     def current(self) -> EpochRow | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from settlement import bls, records
 from settlement.accounts import InboxEntryAccount, Parameters, PostedHead
 from settlement.ledger import BatchError, BatchRoots, Context, Parent, batch, check_batch
-from settlement.messages import CheckpointMessage
+from settlement.messages import CheckpointMessage, highest_attempt
 from settlement.records import ConsensusVote
 from validator.claim import Judgement
 from validator.slashing_protection import Attested
@@ -77,6 +77,8 @@ def _check_parent(message: CheckpointMessage, parent: Parent, parent_epoch: int,
 def _check_slots(message: CheckpointMessage, view: View) -> None:
     if message.cut_slot > view.slot:
         raise Refused(f"cut slot {message.cut_slot} lies in the future, it is slot {view.slot}")
+    if message.cut_slot <= view.posted.cut_slot:
+        raise Refused(f"cut slot {message.cut_slot} is not after the parent's, {view.posted.cut_slot}")
     if message.expiry_slot <= view.slot:
         raise Refused(f"the proposal expired at slot {message.expiry_slot}, it is slot {view.slot}")
     if message.expiry_slot - message.cut_slot > view.parameters.max_expiry_slots:
@@ -86,10 +88,16 @@ def _check_slots(message: CheckpointMessage, view: View) -> None:
 
 
 def _check_attempt(message: CheckpointMessage, view: View, last: Attested | None) -> None:
-    """One vote per attempt, and the next attempt only when the one before can no longer land. An epoch before one that was attested already
-    comes again when L1 took its post back; the same two conditions hold for it."""
+    """One vote per attempt, no attempt that leaves no number for a later one, and the next attempt only when the one before can no longer
+    land. An epoch before one that was attested already comes again when L1 took its post back; the same conditions hold for it."""
     if view.epoch_posted_at_finalized:
         raise Refused(f"epoch {message.epoch} is on L1 already")
+    highest = highest_attempt(view.posted.cut_slot, message.cut_slot)
+    if message.attempt > highest:
+        raise Refused(
+            f"attempt {message.attempt} is more than time allows: {highest} at most, {message.cut_slot - view.posted.cut_slot} slots"
+            " after the parent's cut"
+        )
     if last is not None and message.attempt > last.attempt and view.finalized_slot <= last.expiry_slot:
         raise Refused(
             f"attempt {last.attempt} may still land: it expires at slot {last.expiry_slot}, finalized is {view.finalized_slot}"

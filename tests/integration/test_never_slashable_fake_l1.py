@@ -23,12 +23,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sequencer.rows import EpochRow
 from settlement.errors import L1Error
-from settlement.messages import CheckpointMessage
+from settlement.messages import CheckpointMessage, highest_attempt
+from settlement.tags import U32_MAX
 from tests.fake_l1 import CONFIRMED_DEPTH, DOMAIN, FINALIZED_DEPTH
 from tests.posting_kit import HonestValidator, Line, while_slots_pass
 from validator.slashing_protection import ProtectionLocked, SlashingProtection
 
 MEMORY = Path("/dev/shm")
+HIGHEST = 1_000_000
+"""Stands for the highest attempt that time allows."""
 BY_HAND = "POUW_MACHINE_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("POUW_MACHINE_EXAMPLES", "6"))
 STEPS = int(os.environ.get("POUW_MACHINE_STEPS", "30"))
@@ -131,10 +134,10 @@ class Faults(RuleBasedStateMachine):
         sequencer = self.line.sequencer
         self.attempt(lambda: while_slots_pass(self.line.world, slots, sequencer.step))
 
-    @rule(liar=st.sampled_from([None, 0, 1]), expiry=st.integers(1, 63))
+    @rule(liar=st.sampled_from([None, 0, 1, HIGHEST]), expiry=st.integers(1, 63))
     def a_whole_epoch(self, liar: int | None, expiry: int) -> None:
-        """What happens most of the time, in one rule, so that the machine gets somewhere; with a liar's second proposal for the same attempt
-        or the next before anything is posted."""
+        """What happens most of the time, in one rule, so that the machine gets somewhere; with a liar's second proposal for the same attempt,
+        the next or the highest before anything is posted."""
         self.an_epoch_is_proposed()
         if self.line.sequencer.current is not None:
             self.all_attest()
@@ -190,15 +193,17 @@ class Faults(RuleBasedStateMachine):
     @rule(
         who=st.sampled_from([(0,), (1,), (2,), (0, 1, 2), (0, 1, 2)]),
         back=st.sampled_from([0, 0, 0, 0, 1, 2, 5]),
-        later=st.sampled_from([0, 0, 0, 1, 1, 2, -1]),
+        later=st.sampled_from([0, 0, 0, 1, 1, 2, -1, HIGHEST, U32_MAX]),
         expiry=st.integers(1, 63),
         age=st.sampled_from([0, 0, 1, 5, 30]),
     )
     def the_liar_shows(self, who: tuple[int, ...], back: int, later: int, expiry: int, age: int) -> None:
         """Records of some epoch, mostly the newest, in any attempt, cut at any slot: valid in all but what it means beside other votes."""
         row = self.seen[-1 - back % len(self.seen)]
-        attempt = max(row.attempt + later, 0)
         cut = max(self.line.world.slot("confirmed") - age, 1)
+        attempt = min(max(row.attempt + later, 0), U32_MAX)
+        if later == HIGHEST:
+            attempt = max(highest_attempt(self.line.world.config().posted.cut_slot, cut), 0)
         shown = replace(row.message, attempt=attempt, cut_slot=cut, expiry_slot=cut + 1 + expiry)
         for index in who:
             self.turn(index, row.epoch, attempt, shown)
@@ -241,6 +246,13 @@ class Faults(RuleBasedStateMachine):
         for one in self.honest:
             for (epoch, attempt), digests in one.door.released.items():
                 assert len(digests) == 1, f"two signatures for epoch {epoch} attempt {attempt}: {digests}"
+
+    @invariant()
+    def no_attempt_is_more_than_time_allows(self) -> None:
+        """Every later cut has a higher number to go on with."""
+        for one in self.honest:
+            for message in one.door.signatures.values():
+                assert message.attempt < message.cut_slot <= self.line.world.slot()
 
     @invariant()
     def one_certificate_at_most_may_land(self) -> None:

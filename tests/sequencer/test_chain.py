@@ -17,9 +17,11 @@ from sequencer import epoch as rules
 from sequencer import recovery
 from sequencer.lifecycle import CheckpointStatus, IllegalTransition
 from sequencer.recovery import WrongStore
+from sequencer.rows import AttemptRow
 from sequencer.store import StoreCorruption
 from settlement import records
 from settlement.ledger import LedgerRejection, Rejection
+from settlement.messages import highest_attempt
 from settlement.signing import Domain, node_id
 from tests.sequencer.chain_kit import DOMAIN, Bench, validator_set
 
@@ -322,6 +324,62 @@ def test_a_well_formed_but_different_leaf_is_found_by_the_state_root(bench: Benc
 def test_another_chains_store_is_refused(bench: Bench) -> None:
     with pytest.raises(WrongStore, match="belongs to genesis"):
         recovery.load(bench.database, Domain(b"x" * 32, DOMAIN.program))
+
+
+def test_a_store_of_schema_2_is_read_and_becomes_one_of_this_schema(bench: Bench) -> None:
+    """It has neither the count of posts that did not land nor whether an attempt had a quorum."""
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.cut()
+    bench.give_up()
+    store = bench.database._store
+    for table, lacking in ((db.META, "posts_unlanded"), (db.ATTEMPTS, "certified")):
+        for key, row in list(bench.database.scan(table)):
+            old = {
+                name: value
+                for name, value in msgspec.to_builtins(row, builtin_types=(bytes,)).items()
+                if name != lacking
+            }
+            old |= {"schema": 2} if table is db.META else {}
+            store.commit({table.prefix + key: msgspec.msgpack.encode(old)})
+    chain = recovery.load(bench.database, DOMAIN)
+    assert (chain.meta_cell.value.schema, chain.meta_cell.value.posts_unlanded) == (db.SCHEMA, 0)
+    stored = bench.database.get(db.META, b"")
+    assert stored is not None and stored.schema == db.SCHEMA
+    before = bench.database.get(db.ATTEMPTS, db.u64be(1))
+    assert before is not None and before.certified
+
+
+def test_a_store_of_another_schema_is_refused(bench: Bench) -> None:
+    with bench.database.transaction() as tx:
+        bench.chain.set_meta(tx, msgspec.structs.replace(bench.chain.meta(tx), schema=9))
+    with pytest.raises(WrongStore, match=f"the store has schema 9, this version reads 2 and {db.SCHEMA}"):
+        recovery.load(bench.database, DOMAIN)
+
+
+def test_an_attempt_that_was_given_up_is_remembered_with_whether_a_quorum_had_signed_it(bench: Bench) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    first = bench.cut().row
+    bench.give_up()
+    unsigned = bench.database.get(db.ATTEMPTS, db.u64be(1))
+    assert unsigned == AttemptRow(attempt=0, expiry_slot=first.expiry_slot, certified=False)
+    second = bench.cut().row
+    bench.certify()
+    bench.give_up()
+    assert bench.database.get(db.ATTEMPTS, db.u64be(1)) == AttemptRow(
+        attempt=1, expiry_slot=second.expiry_slot, certified=True
+    )
+
+
+def test_the_next_attempt_leaps_only_where_no_quorum_had_signed() -> None:
+    signed, unsigned = (AttemptRow(attempt=3, expiry_slot=200, certified=certified) for certified in (True, False))
+    assert rules.next_attempt(None, 100, 10_000) == 0
+    assert rules.next_attempt(signed, 100, 10_000) == 4
+    assert rules.next_attempt(unsigned, 100, 10_000) == 9_899
+    # A parent that came later than the attempt: 4 is more than time allows yet, and the cut waits for slot 105.
+    assert rules.next_attempt(unsigned, 100, 101) == 4 > highest_attempt(100, 104)
+    assert rules.next_attempt(unsigned, 100, 105) == 4 == highest_attempt(100, 105)
 
 
 class RandomChain(RuleBasedStateMachine):

@@ -271,6 +271,7 @@ async def test_a_reader_that_is_too_slow_is_cut(tmp_path: Path, patience: float)
                 await trio.sleep(1)
                 assert there.door._open
             else:
+                await stream.receive_some(1)  # it is being answered
                 await until("the connection's end", lambda: none_open(there))
                 assert len(await read_all(stream)) < len(BLOB)
 

@@ -364,6 +364,24 @@ async def test_a_fee_spike_is_met_step_by_step_and_told(autojump_clock: Any, wor
         assert sequencer.node.lag() is None, "it landed: the alarm is over"
 
 
+async def test_a_restart_goes_on_at_the_price_that_it_had_come_to(
+    autojump_clock: Any, world: World, tmp_path: Path
+) -> None:
+    """A process that keeps dying would offer the lowest price for ever."""
+    sequencer, node = await one_node(world, tmp_path)
+    world.minimum_price = 3_000
+    assert await prices_until_posted(sequencer, 2) == [0, 1_000]
+    sequencer.close()
+    sequencer = await Sequencer.open(world, [node], tmp_path)
+    with closing(sequencer):
+        assert sequencer.node.posts_unlanded == 2
+        assert await prices_until_posted(sequencer, 2) == [2_000, 4_000]
+        assert sequencer.node.chain.position.posted
+    sequencer = await Sequencer.open(world, [node], tmp_path)
+    with closing(sequencer):
+        assert sequencer.node.posts_unlanded == 0
+
+
 async def test_twin_without_escalation_it_never_lands(
     autojump_clock: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,7 +235,7 @@ def test_an_overdue_deposit_may_not_be_left_out() -> None:
     ("changes", "view", "message"),
     [
         ({"cut_slot": 51}, {}, "in the future"),
-        ({"cut_slot": 0, "expiry_slot": 60}, {}, "slots must rise"),
+        ({"cut_slot": 0, "expiry_slot": 60}, {}, "not after the parent's, 0"),
         ({}, {"slot": 90}, "expired at slot 90"),
         ({"expiry_slot": 105}, {}, "more than 64"),
         ({"epoch": 2}, {}, "does not follow epoch 0"),
@@ -261,6 +261,19 @@ def test_the_next_attempt_waits_until_the_last_can_no_longer_land() -> None:
         attest(second, replace(VIEW, finalized_slot=31, epoch_posted_at_finalized=True), own)
     # The same attempt is for the slashing protection to judge.
     assert attest(HONEST, own=own)
+
+
+def test_no_attempt_is_signed_that_is_more_than_time_allows() -> None:
+    """The parent was cut at slot 0, this one at 40: 39 slots lay between, so attempt 39 is the highest. The largest number of all would leave
+    none for anybody's next attempt."""
+    assert attest(Proposal(replace(HONEST.message, attempt=39), HONEST.data))
+    for attempt in (40, 2**32 - 1):
+        with pytest.raises(Refused, match=f"attempt {attempt} is more than time allows: 39 at most, 40 slots"):
+            attest(Proposal(replace(HONEST.message, attempt=attempt), HONEST.data))
+    parent_cut_late = replace(VIEW, posted=replace(HEAD, cut_slot=30))
+    assert attest(Proposal(replace(HONEST.message, attempt=9), HONEST.data), parent_cut_late)
+    with pytest.raises(Refused, match="9 at most"):
+        attest(Proposal(replace(HONEST.message, attempt=10), HONEST.data), parent_cut_late)
 
 
 def test_a_set_other_than_the_pinned_one_is_refused() -> None:
