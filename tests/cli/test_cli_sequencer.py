@@ -110,7 +110,8 @@ async def test_from_deposit_to_a_submitted_task(pouw, tmp_path, l1, dataset, nur
     with trio.fail_after(120):
         while (found := (await run("balance")).json)["l2_balance_processed_lamports"] != SOL:
             await trio.sleep(0.2)
-    assert (found["l2_balance_finalized_lamports"], found["claimable_lamports"]) == (0, 0)
+    assert found["l2_balance_finalized_lamports"] in (0, SOL)  # it may be final by the time it is looked at
+    assert found["claimable_lamports"] == 0
 
     submitted = (await run(*submit)).json
     assert (submitted["status"], submitted["fee_lamports"]) == ("pending", 1_000_000)

@@ -23,7 +23,7 @@ def gone(pid: int) -> bool:
 
 
 async def until_gone(pid: int) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not gone(pid):
             await trio.sleep(0.02)
 
