@@ -17,6 +17,7 @@ pub mod instructions;
 pub mod ledger;
 pub mod math;
 pub mod message;
+pub mod slashing;
 pub mod state;
 pub mod state_tree;
 #[cfg(debian_sbf)]
