@@ -38,15 +38,21 @@ def export(
     at: OnL1,
     as_json: JsonOption = False,
 ) -> None:
-    """Write down all that this BLS key has signed and that is not final on L1."""
+    """Write down all that this BLS key has signed and that is not final on L1. The file is whole and on the disk when the command ends."""
+    from settlement import durable
+
     if not (data_dir / DATABASE).exists():
         raise CommandError(
             f"there is no {DATABASE} in {data_dir}: name the data directory of the validator that signed"
         )
+    if file.exists():
+        raise CommandError(f"{file} is there already: name another file")
     with _open(data_dir, bls_keypair, at) as protection:
         interchange = protection.export()
-    with file.open("x") as out:
-        json.dump(interchange, out, indent=2)
+    try:
+        durable.write(file.with_name(f".{file.name}.partial"), file, json.dumps(interchange, indent=2).encode())
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror or error}") from error
     part = interchange["data"][0]
     emit(
         {"file": str(file), "attestations": len(part["signed_attestations"]), "floor_epoch": part["floor_epoch"]},

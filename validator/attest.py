@@ -13,7 +13,7 @@ from settlement.ledger import BatchError, BatchRoots, Context, Parent, batch, ch
 from settlement.messages import CheckpointMessage, highest_attempt
 from settlement.records import ConsensusVote
 from validator.claim import Judgement
-from validator.slashing_protection import Attested
+from validator.votes import Attested
 
 
 class Refused(Exception):

@@ -19,8 +19,9 @@ from validator import attest
 from validator.attest import Own, Refused, View
 from validator.chain import Link
 from validator.follower import Follower
-from validator.slashing_protection import SlashableAttestation, SlashingProtection
+from validator.slashing_protection import SlashingProtection
 from validator.verdicts import Verdicts
+from validator.votes import SlashableAttestation
 
 MAX_BATCH_BYTES = MAX_RECORDS * (RECORD_BYTES + AUTHORISATION_BYTES)
 

@@ -14,7 +14,8 @@ from settlement.accounts import LOCALNET_PROFILE
 from settlement.messages import highest_attempt
 from tests.fake_l1 import CONFIRMED_DEPTH, FINALIZED_DEPTH
 from tests.posting_kit import Line, while_slots_pass
-from validator.slashing_protection import SlashableAttestation, SlashingProtection
+from validator.slashing_protection import SlashingProtection
+from validator.votes import SlashableAttestation
 
 EXPIRY_SLOTS = LOCALNET_PROFILE.max_expiry_slots
 

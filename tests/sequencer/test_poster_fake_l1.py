@@ -127,7 +127,7 @@ class FakeL1:
             raise AccountMissing("inbox", "inbox entry")
         return tuple(
             InboxEntryAccount(
-                r.index, r.slot, r.kind, r.lamports, r.payload_hash, Pubkey(r.beneficiary), r.inbox_hash, 0
+                r.index, r.slot, r.kind, r.lamports, r.payload_hash, Pubkey(r.beneficiary), r.inbox_hash, 0, 0
             )
             for r in self.bench.inbox[start:end]
         )

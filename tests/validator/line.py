@@ -26,8 +26,9 @@ from settlement.records import Kind, Mode, Op, Record, TaskSubmission
 from settlement.sequencer_client import RpcError, SequencerClient
 from settlement.signing import Domain, node_id
 from validator.config import ValidatorConfig
-from validator.slashing_protection import Attested, ProtectionLocked, SlashingProtection
+from validator.slashing_protection import ProtectionLocked, SlashingProtection
 from validator.store import Store
+from validator.votes import Attested
 from worker.config import WorkerConfig
 
 SLOT_MS = 150  # an attempt lives 64 slots: long enough for a busy machine to attest in

@@ -18,7 +18,7 @@ from settlement.validator_set import SetEntry, ValidatorSet
 from tests.settlement import kit
 from validator.attest import Own, Refused, View, check
 from validator.claim import Judgement
-from validator.slashing_protection import Attested
+from validator.votes import Attested
 
 SECRETS = [bls.SecretKey.from_seed(bytes([50 + i]) * 32) for i in range(3)]
 SET = ValidatorSet(
@@ -219,7 +219,7 @@ def test_a_deposit_that_l1_does_not_have_is_refused() -> None:
 def test_an_overdue_deposit_may_not_be_left_out() -> None:
     # 40 − 32 is slot 8: what entered before is overdue.
     for slot, refused in ((7, True), (8, False)):
-        left = InboxEntryAccount(2, slot, 1, 10_000, bytes(32), Pubkey.default(), bytes(32), 1)
+        left = InboxEntryAccount(2, slot, 1, 10_000, bytes(32), Pubkey.default(), bytes(32), 1, 0)
         view = replace(VIEW, first_entry_left=left)
         if refused:
             with pytest.raises(Refused, match="entry 2 of slot 7 is overdue"):

@@ -15,7 +15,8 @@ from tests.hostile import WILD, altered, hostile, mutated
 from tests.settlement.test_spec import SPEC
 from validator import claim as claims
 from validator.claim import Claim, Duties, DutyError
-from validator.slashing_protection import ProtectionError, SlashingProtection
+from validator.slashing_protection import SlashingProtection
+from validator.votes import ProtectionError
 
 DOMAIN = Domain(b"g" * 32, b"p" * 32)
 ENVIRONMENT = {"torch": "2.9", "device": "cpu", "threads": 1}

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from settlement.signing import Domain
-from validator.slashing_protection import (
-    Attested,
-    OtherIdentity,
-    ProtectionError,
-    ProtectionLocked,
-    SlashableAttestation,
-    SlashingProtection,
-)
+from validator.slashing_protection import ProtectionLocked, SlashingProtection
+from validator.votes import Attested, OtherIdentity, ProtectionError, SlashableAttestation
 
 DOMAIN = Domain(b"g" * 32, b"p" * 32)
 KEY = b"k" * 48
@@ -83,7 +77,7 @@ def test_a_database_of_the_older_version_stays_closed_below_its_newest_vote(tmp_
         protection.record(2, 0, A, 10)
         protection.record(5, 1, A, 50)
     database = sqlite3.connect(tmp_path / "protection.sqlite")
-    database.executescript("DROP TABLE floor; PRAGMA user_version = 0;")
+    database.executescript("DROP TABLE floor; DROP TABLE seal; PRAGMA user_version = 0;")
     database.close()
     with open_at(tmp_path) as protection:
         assert protection.floor == 4
