@@ -7,7 +7,7 @@ The loops' steps are called by hand, so nothing depends on time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,7 @@ from settlement.rpc import Commitment
 from settlement.signing import node_id
 from settlement.transactions import Confirmed
 from settlement.validator_set import ValidatorSet, bitmap_to_bytes
+from tests.blank import blank
 from tests.sequencer.chain_kit import DOMAIN, TREASURY, Bench, validator_set
 
 ALICE, BOB = b"a" * 32, b"b" * 32
@@ -81,37 +82,37 @@ class FakeL1:
         head = seen[max(seen)] if seen else None
         done = max((epoch for epoch, c in seen.items() if c.status is CheckpointStatus.FINALIZED), default=0)
         inbox = self.bench.inbox[: self.finalized_entries] if commitment == "finalized" else self.bench.inbox
-        root = bytes(32)
         reference = SetReference(self.pinned.version, 1, self.pinned.hash(DOMAIN))
-        return Config(
+        return blank(
+            Config,
             genesis_hash=DOMAIN.genesis,
-            authority=Pubkey.default(),
             parameters=LOCALNET_PROFILE,
             inbox=InboxHead(len(inbox), 0, inbox[-1].inbox_hash if inbox else genesis_inbox_hash(DOMAIN)),
             highest_epoch=max(seen, default=0),
-            posted=PostedHead(
-                max(seen, default=0),
-                head.hash if head else genesis_parent(DOMAIN),
-                head.cut_slot if head else 0,
-                0,
-                0,
-                head.inbox_cursor if head else 0,
-                root,
-                0,
+            posted=blank(
+                PostedHead,
+                epoch=max(seen, default=0),
+                hash=head.hash if head else genesis_parent(DOMAIN),
+                cut_slot=head.cut_slot if head else 0,
+                inbox_cursor=head.inbox_cursor if head else 0,
             ),
-            last_post_slot=0,
-            finalized=FinalizedHead(done, root, root, 0, 0, 0),
+            finalized=blank(FinalizedHead, epoch=done),
             pinned=reference,
-            sealed_before=SetReference(0, 0, root),
+            sealed_before=blank(SetReference),
             sealed_last=reference,
-            claimed_total=0,
-            escaped=0,
         )
 
     async def validator_set(self, version: int) -> SetAccount | None:
-        entries = b"".join(entry.encode() for entry in self.pinned.entries)
-        total, digest = self.pinned.total_stake, self.pinned.hash(DOMAIN)
-        return SetAccount(version, True, 1, len(self.pinned), total, 0, digest, bytes(96), entries, 0, 0)
+        return blank(
+            SetAccount,
+            set_version=version,
+            sealed=True,
+            sealed_slot=1,
+            count=len(self.pinned),
+            total_stake_lamports=self.pinned.total_stake,
+            set_hash=self.pinned.hash(DOMAIN),
+            entries=b"".join(entry.encode() for entry in self.pinned.entries),
+        )
 
     async def checkpoint(self, epoch: int, commitment: Commitment) -> Checkpoint | None:
         return (self.finalized if commitment == "finalized" else self.confirmed).get(epoch)
@@ -126,8 +127,15 @@ class FakeL1:
         if end > len(self.bench.inbox):
             raise AccountMissing("inbox", "inbox entry")
         return tuple(
-            InboxEntryAccount(
-                r.index, r.slot, r.kind, r.lamports, r.payload_hash, Pubkey(r.beneficiary), r.inbox_hash, 0, 0
+            blank(
+                InboxEntryAccount,
+                index=r.index,
+                slot=r.slot,
+                kind=r.kind,
+                lamports=r.lamports,
+                payload_hash=r.payload_hash,
+                beneficiary=Pubkey(r.beneficiary),
+                hash_after=r.inbox_hash,
             )
             for r in self.bench.inbox[start:end]
         )
@@ -161,25 +169,16 @@ class FakeL1:
 
 
 def landed(row: EpochRow, slot: int) -> Checkpoint:
-    return Checkpoint(
-        row.epoch,
-        row.attempt,
-        row.cut_slot,
-        row.expiry_slot,
-        row.hash,
-        row.parent_hash,
-        row.results_root,
-        row.state_root,
-        row.trace_root,
-        row.data_root,
-        row.payable_total,
-        row.inbox_cursor,
-        row.inbox_hash,
-        row.set_version,
-        bitmap_to_bytes(row.bitmap),
-        slot,
-        Pubkey.default(),
-        CheckpointStatus.POSTED,
+    message = {member.name: getattr(row.message, member.name) for member in fields(row.message)}
+    of_message = {name: value for name, value in message.items() if name != "set_hash"}
+    return blank(
+        Checkpoint,
+        **of_message,
+        hash=row.hash,
+        set_version=row.set_version,
+        bitmap=bitmap_to_bytes(row.bitmap),
+        posted_slot=slot,
+        status=CheckpointStatus.POSTED,
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from solders.pubkey import Pubkey
 
 from settlement import bls, merkle, messages, records
 from settlement.accounts import LOCALNET_PROFILE, InboxEntryAccount, PostedHead
@@ -15,6 +14,7 @@ from settlement.messages import CheckpointMessage
 from settlement.records import Reason, Record, Verdict
 from settlement.signing import EMPTY, Authorisation
 from settlement.validator_set import SetEntry, ValidatorSet
+from tests.blank import blank
 from tests.settlement import kit
 from validator.attest import Own, Refused, View, check
 from validator.claim import Judgement
@@ -91,7 +91,7 @@ def propose(pairs: Sequence[Signed], context: Context = CONTEXT, **changes: Any)
 
 
 HONEST = propose(honest_batch())
-HEAD = PostedHead(0, bytes(32), 0, 0, 0, 0, PARENT.inbox_hash, 0)
+HEAD = blank(PostedHead, inbox_hash=PARENT.inbox_hash)
 VIEW = View(50, 30, False, LOCALNET_PROFILE, HEAD, HONEST.message.inbox_hash, None)
 OWN = Own(MINE, {(TASK, kit.RESULT_HASH): SAID}, None)
 
@@ -219,7 +219,7 @@ def test_a_deposit_that_l1_does_not_have_is_refused() -> None:
 def test_an_overdue_deposit_may_not_be_left_out() -> None:
     # 40 − 32 is slot 8: what entered before is overdue.
     for slot, refused in ((7, True), (8, False)):
-        left = InboxEntryAccount(2, slot, 1, 10_000, bytes(32), Pubkey.default(), bytes(32), 1, 0)
+        left = blank(InboxEntryAccount, index=2, slot=slot)
         view = replace(VIEW, first_entry_left=left)
         if refused:
             with pytest.raises(Refused, match="entry 2 of slot 7 is overdue"):
