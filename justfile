@@ -16,6 +16,17 @@ program-idl *ARGS:
 program-test:
     cd programs/settlement && CARGO_TARGET_DIR="{{justfile_directory()}}/target/native" cargo test --locked
 
+# Random steps of the ledger through Python and Rust, for example: just ledger-differential 7 20000
+ledger-differential SEED="1" COUNT="2000":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    steps=$(mktemp)
+    trap 'rm -f "$steps"' EXIT
+    python -m scripts.transition_vectors {{SEED}} {{COUNT}} "$steps"
+    cd programs/settlement
+    CARGO_TARGET_DIR="{{justfile_directory()}}/target/native" POUW_TRANSITION_VECTORS="$steps" \
+      cargo test --quiet --locked --test transition further_steps
+
 # Lint, format check, types, import arrows
 lint:
     ruff check .

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from scripts import ledger_vectors
+from scripts import ledger_vectors, transition_vectors
 from scripts.vector_notation import DOMAIN, members, one_set, plain, record_vector
 from settlement import bls, certificate, hash_to_curve, messages, records, signing, validator_set
 from settlement.messages import CheckpointMessage, InboxEntry
@@ -261,6 +261,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "state": ledger_vectors.make_state,
     "batch": ledger_vectors.make_batches,
     "work": ledger_vectors.make_work,
+    "transition": transition_vectors.make_transitions,
 }
 
 

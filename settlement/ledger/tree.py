@@ -38,6 +38,13 @@ class InnerNode:
         self.right = right
         self._hash: bytes | None = None
 
+    @classmethod
+    def unopened(cls, node_hash: bytes) -> InnerNode:
+        """A subtree of which only the hash is known. Nothing can be found in it or inserted: the caller knows that its keys lie elsewhere."""
+        node = cls(None, None)
+        node._hash = node_hash
+        return node
+
     @property
     def hash(self) -> bytes:
         if self._hash is None:

@@ -76,8 +76,8 @@ fn submit(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     need(!leaves.0[task].is_present, Rejection::TaskExists)?;
     let fee = submission.fee_lamports;
     need(leaves.0[author].u64_at(account::BALANCE) >= fee, Rejection::InsufficientBalance)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedFees), fee)?;
     count_nonce(leaves, author)?;
+    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedFees), fee)?;
     open_task(&mut leaves.0[task], record.node(), submission.kind, submission.mode);
     leaves.0[task].set_u64(task::FEE, fee);
     leaves.0[task].set_u64(task::DEADLINE, submission.deadline_slot);
@@ -92,8 +92,8 @@ fn register(leaves: &mut Leaves, record: &Record) -> Applied {
     let stake = registration.stake_lamports;
     need(stake > 0, Rejection::ZeroAmount)?;
     need(leaves.0[author].u64_at(account::BALANCE) >= stake, Rejection::InsufficientBalance)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedStake), stake)?;
-    count_nonce(leaves, author)
+    count_nonce(leaves, author)?;
+    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedStake), stake)
 }
 
 #[inline(never)]
@@ -211,8 +211,8 @@ fn withdraw(leaves: &mut Leaves, record: &Record) -> Applied {
     let author = author(leaves, record, event.number)?;
     need(event.lamports > 0, Rejection::ZeroAmount)?;
     need(leaves.0[author].u64_at(account::BALANCE) >= event.lamports, Rejection::InsufficientBalance)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::Payable), event.lamports)?;
-    count_nonce(leaves, author)
+    count_nonce(leaves, author)?;
+    shift(leaves, author, Some(Pot::Balance), Some(Pot::Payable), event.lamports)
 }
 
 /// The lamports are credited in any case; the task is made if it can be.
@@ -315,13 +315,17 @@ fn shift(leaves: &mut Leaves, account: usize, from: Option<Pot>, to: Option<Pot>
     if lamports == 0 {
         return Ok(());
     }
-    let totals = totals_of(leaves)?;
     if let Some(pot) = from {
         lower(&mut leaves.0[account], pot.in_account(), lamports)?;
-        lower(&mut leaves.0[totals], pot.in_totals(), lamports)?;
     }
     if let Some(pot) = to {
         raise(&mut leaves.0[account], pot.in_account(), lamports)?;
+    }
+    let totals = totals_of(leaves)?;
+    if let Some(pot) = from {
+        lower(&mut leaves.0[totals], pot.in_totals(), lamports)?;
+    }
+    if let Some(pot) = to {
         raise(&mut leaves.0[totals], pot.in_totals(), lamports)?;
     }
     Ok(())

@@ -1,0 +1,115 @@
+"""Random steps of a random ledger: mostly what fits, sometimes one off, so that every rule is taken and refused. The same seed gives the
+same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+from settlement import records
+from settlement.ledger import LedgerRejection, State, TaskStatus, apply
+from settlement.records import Record, Verdict
+from tests.settlement import bad_witnesses, kit
+from tests.settlement.steps import Step, step
+
+CLIENTS, WORKERS = ("client 0", "client 1"), ("worker 0", "worker 1", "worker 2")
+PEOPLE = (*CLIENTS, *WORKERS, "stranger")
+VALIDATORS = kit.validator_set(3, 2, 2, 1)
+LIFE_SLOTS = 15
+
+
+class Walk:
+    """A ledger that records are thrown at."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.context = replace(kit.context(1, 0, VALIDATORS), treasury=kit.public_key("treasury"))
+        self.state = State.empty()
+        self.tasks: list[bytes] = [kit.filler("no task")]
+        for index, name in enumerate(PEOPLE[:-1]):
+            self.state = apply(self.state, kit.deposit(name, 3_000_000, index), self.context)
+
+    def slip(self, value: int) -> int:
+        return max(0, value + self.random.choice([0] * 15 + [1, -1]))
+
+    def nonce(self, name: str) -> int:
+        account = self.state.account(kit.node(name))
+        return self.slip(account.nonce if account else 0)
+
+    def record(self) -> Record:
+        """A record that may follow."""
+        random, state = self.random, self.state
+        name = random.choice(PEOPLE)
+        amount = random.choice([0, 1, 500, 1000, 1_000_000, 2_500_000])
+        task_id = random.choice(self.tasks[-4:])
+        task = state.task(task_id)
+        match random.randrange(10):
+            case 0:
+                return kit.deposit(name, amount, self.slip(state.totals.inbox_cursor))
+            case 1 | 2:
+                client = random.choice(CLIENTS)
+                deadline = self.context.base_slot + random.choice([0, *[LIFE_SLOTS] * 5])
+                return kit.submission(client, self.nonce(client), amount, deadline)
+            case 3:
+                return kit.registration(name, self.nonce(name), amount)
+            case 4:
+                return kit.withdrawal(name, self.nonce(name), amount)
+            case 5 | 6:
+                worker = random.choice(WORKERS)
+                return kit.result(worker, self.nonce(worker), task_id)
+            case 7 if task and task.status is TaskStatus.REVEALED and task.deadline_slot >= self.context.base_slot:
+                verdict = random.choice([Verdict.ACCEPT, Verdict.REJECT])
+                return kit.vote(random.randrange(4), task_id, verdict)
+            case 8:
+                return kit.vote(random.randrange(5), task_id, random.choice(list(Verdict)))
+        if task is None:
+            return kit.sample_proof(random.randrange(5), task_id)
+        node = {kit.node(name): name for name in PEOPLE}
+        worker, client = node.get(task.worker, "stranger"), node[task.client]
+        if task.deadline_slot < self.context.base_slot:
+            return kit.refund(client, task_id, self.slip(task.fee_lamports))
+        if task.reject_bitmap:
+            account = state.account(task.worker)
+            return kit.slash(worker, task_id, self.slip(account.locked_stake if account else 0))
+        return kit.payment(worker, task_id, self.slip(task.fee_lamports))
+
+    def next_step(self) -> list[Record]:
+        """1 to 8 records, each meant for the state after the one before; of a rejected one the state stays."""
+        start, batch = self.state, []
+        for _ in range(self.random.randint(1, 8)):
+            record = self.record()
+            try:
+                self.state = apply(self.state, record, self.context)
+                batch.append(record)
+                if record.op is records.Op.TASK_SUBMISSION:
+                    self.tasks.append(record.task)
+            except LedgerRejection:
+                if self.random.random() < 0.3:
+                    batch.append(record)
+                    break
+        self.start = start
+        return batch
+
+    def steps(self) -> Iterator[Step]:
+        number = 0
+        while True:
+            batch = self.next_step()
+            if batch:
+                yield step(f"random {number}", self.start, *batch, context=self.context)
+                number += 1
+            if self.random.random() < 0.2:
+                later = self.context.base_slot + self.random.randint(1, LIFE_SLOTS)
+                self.context = replace(self.context, epoch=self.context.epoch + 1, base_slot=later)
+
+
+def steps(seed: int, count: int) -> Iterator[Step]:
+    """`count` steps, and as many whose claim or witness was tampered with."""
+    walk = Walk(seed).steps()
+    for number in range(count):
+        honest = next(walk)
+        yield honest
+        if number % 4 == 3:
+            yield replace(honest, name=f"{honest.name}, left out", after=honest.before)
+        else:
+            yield from bad_witnesses.mutations(honest, 1, seed + number)
