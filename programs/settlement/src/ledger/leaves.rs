@@ -1,9 +1,8 @@
 //! The leaves that a witness opens: read from its table, looked up and changed by the transition, hashed by the partial tree. Values are
 //! little-endian (docs/protocol.md, section 7).
 
-use super::{partial_tree::Reader, record::NodeId, WitnessError};
+use super::{partial_tree::Reader, record::NodeId, stack::Stack, WitnessError};
 use crate::hash::{self, sha256_parts, Hash};
-use alloc::vec::Vec;
 
 /// Leaves that a witness may open. Eight records touch at most three each besides the totals.
 pub const MAX_LEAVES: usize = 32;
@@ -106,7 +105,7 @@ pub struct Leaf<'a> {
 impl<'a> Leaf<'a> {
     /// Reads kind u8, present u8, identifying id, and the value if present.
     #[inline(never)]
-    fn read(reader: &mut Reader<'a>, leaves: &mut Vec<Leaf<'a>>) -> Result<(), WitnessError> {
+    fn read(reader: &mut Reader<'a>, leaves: &mut Table<'a>) -> Result<(), WitnessError> {
         let kind = match reader.byte()? {
             1 => Kind::Account,
             2 => Kind::Task,
@@ -126,8 +125,7 @@ impl<'a> Leaf<'a> {
             leaf.value[..value.len()].copy_from_slice(value);
             leaf.check_value()?;
         }
-        leaves.push(leaf);
-        Ok(())
+        leaves.push(leaf)
     }
 
     /// No honest state holds an account away from its key, or a task of an unknown kind, mode or status.
@@ -232,8 +230,10 @@ pub fn bit(key: &Hash, depth: usize) -> bool {
     (key[depth / 8] >> (7 - depth % 8)) & 1 == 1
 }
 
+type Table<'a> = Stack<Leaf<'a>, MAX_LEAVES>;
+
 /// The opened leaves in the order of their keys.
-pub struct Leaves<'a>(pub Vec<Leaf<'a>>);
+pub struct Leaves<'a>(pub Table<'a>);
 
 const NOT_OPENED: usize = usize::MAX;
 
@@ -245,7 +245,7 @@ impl<'a> Leaves<'a> {
         if count == 0 || count > MAX_LEAVES {
             return Err(WitnessError::LeafCount);
         }
-        let mut leaves = Vec::with_capacity(count);
+        let mut leaves = Table::new();
         for index in 0..count {
             Leaf::read(reader, &mut leaves)?;
             if index > 0 && leaves[index - 1].key >= leaves[index].key {

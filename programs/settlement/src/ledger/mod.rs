@@ -20,6 +20,7 @@ mod leaves;
 mod partial_tree;
 mod record;
 mod rejection;
+mod stack;
 mod transition;
 
 pub use leaves::MAX_LEAVES;
@@ -89,10 +90,10 @@ pub enum WitnessError {
 }
 
 /// Judges one step. Deterministic, and free of panics, whatever the bytes are.
-#[inline(never)]
+#[inline(always)]
 pub fn judge(claim: &Claim, records: &[u8], witness: &[u8], context: &Context) -> Result<Verdict, WitnessError> {
     let mut outcome = Outcome { roots: Roots::new(), rejected: None };
-    run(records, witness, context, &mut outcome)?;
+    run(&Step { records, witness, context }, &mut outcome)?;
     if outcome.roots.before() != claim.before {
         return Err(WitnessError::WrongRootBefore);
     }
@@ -102,23 +103,29 @@ pub fn judge(claim: &Claim, records: &[u8], witness: &[u8], context: &Context) -
     Ok(if outcome.roots.after() == claim.after { Verdict::Honest } else { Verdict::WrongRoot })
 }
 
+struct Step<'a> {
+    records: &'a [u8],
+    witness: &'a [u8],
+    context: &'a Context<'a>,
+}
+
 struct Outcome {
     roots: Roots,
     rejected: Option<(u8, Rejection)>,
 }
 
 #[inline(never)]
-fn run(records: &[u8], witness: &[u8], context: &Context, outcome: &mut Outcome) -> Result<(), WitnessError> {
-    let count = records.len() / RECORD_BYTES;
-    if records.len() % RECORD_BYTES != 0 || count == 0 || count > MAX_RECORDS {
+fn run(step: &Step, outcome: &mut Outcome) -> Result<(), WitnessError> {
+    let count = step.records.len() / RECORD_BYTES;
+    if step.records.len() % RECORD_BYTES != 0 || count == 0 || count > MAX_RECORDS {
         return Err(WitnessError::RecordCount);
     }
-    let mut reader = Reader::new(witness);
+    let mut reader = Reader::new(step.witness);
     let mut leaves = Leaves::read(&mut reader)?;
-    for (index, bytes) in records.chunks_exact(RECORD_BYTES).enumerate() {
+    for (index, bytes) in step.records.chunks_exact(RECORD_BYTES).enumerate() {
         // SAFETY: a chunk has RECORD_BYTES bytes.
         let bytes = unsafe { &*(bytes.as_ptr() as *const RecordBytes) };
-        match transition::apply(&mut leaves, bytes, context) {
+        match transition::apply(&mut leaves, bytes, step.context) {
             Ok(()) => {}
             Err(transition::Halt::Rejected(rejection)) => {
                 outcome.rejected = Some((index as u8, rejection));

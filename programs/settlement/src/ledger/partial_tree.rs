@@ -2,12 +2,12 @@
 //! recursion (docs/protocol.md, section 12).
 
 use super::{
-    leaves::{bit, Leaf},
+    leaves::{bit, Leaf, MAX_LEAVES},
+    stack::Stack,
     WitnessError,
 };
 use crate::hash::{self, sha256_parts, Hash};
-use alloc::vec::Vec;
-use core::{mem, ops::Range};
+use core::mem;
 
 /// Bits of a key, and so the longest path.
 const KEY_BITS: usize = 256;
@@ -100,16 +100,25 @@ enum Above<'a> {
     Left { right: Place },
     /// A fork whose right subtree is being read; the left one's roots are the last of `lefts`.
     Right,
-    /// Levels from `depth` on, on the path of leaf `first`; without bytes their siblings are empty.
-    Steps { first: u16, depth: u16, count: u16, siblings: Option<&'a [u8]> },
+    /// Levels on the path of leaf `first`.
+    Steps { first: u16, levels: Levels<'a> },
+}
+
+/// `count` levels from depth `top` on, and their siblings from the top down; without bytes they are empty.
+#[derive(Clone, Copy)]
+struct Levels<'a> {
+    top: u16,
+    count: u16,
+    siblings: Option<&'a [u8]>,
 }
 
 struct Pass<'a, 'l> {
     leaves: &'l [Leaf<'a>],
     place: Place,
-    above: Vec<Above<'a>>,
-    lefts: Vec<Roots>,
-    parts: Vec<Part>,
+    /// At most one entry a level.
+    above: Stack<Above<'a>, KEY_BITS>,
+    lefts: Stack<Roots, MAX_LEAVES>,
+    parts: Parts,
 }
 
 /// Writes both roots. The tokens must cover every opened leaf once and leave no byte over.
@@ -118,9 +127,9 @@ pub fn roots<'a>(reader: &mut Reader<'a>, leaves: &[Leaf<'a>], out: &mut Roots) 
     let mut pass = Pass {
         leaves,
         place: Place { first: 0, end: leaves.len() as u16, depth: 0 },
-        above: Vec::with_capacity(KEY_BITS),
-        lefts: Vec::with_capacity(leaves.len()),
-        parts: Vec::with_capacity(leaves.len() + 1),
+        above: Stack::new(),
+        lefts: Stack::new(),
+        parts: Stack::new(),
     };
     loop {
         match reader.byte()? {
@@ -129,7 +138,7 @@ pub fn roots<'a>(reader: &mut Reader<'a>, leaves: &[Leaf<'a>], out: &mut Roots) 
             TOKEN_EMPTY_STEPS => pass.steps(reader, false)?,
             token => {
                 pass.end(token, reader, out)?;
-                if pass.ascend(out) {
+                if pass.ascend(out)? {
                     return if reader.bytes.is_empty() { Ok(()) } else { Err(WitnessError::TrailingBytes) };
                 }
             }
@@ -153,7 +162,7 @@ impl<'a> Pass<'a, '_> {
         if middle == first || middle == end {
             return Err(WitnessError::BadShape);
         }
-        self.above.push(Above::Left { right: Place { first: middle, end, depth: depth + 1 } });
+        self.above.push(Above::Left { right: Place { first: middle, end, depth: depth + 1 } })?;
         self.place = Place { first, end: middle, depth: depth + 1 };
         Ok(())
     }
@@ -168,7 +177,7 @@ impl<'a> Pass<'a, '_> {
             return Err(WitnessError::BadShape);
         }
         let siblings = if are_given { Some(reader.take(usize::from(count) * HASH_BYTES)?) } else { None };
-        self.above.push(Above::Steps { first, depth, count, siblings });
+        self.above.push(Above::Steps { first, levels: Levels { top: depth, count, siblings } })?;
         self.place.depth = below;
         Ok(())
     }
@@ -204,16 +213,16 @@ impl<'a> Pass<'a, '_> {
             self.parts.clear();
             for leaf in below {
                 if let Some(key) = foreign.take_if(|key| **key < leaf.key) {
-                    add(&mut self.parts, key, &out.before);
+                    add(&mut self.parts, key, &out.before)?;
                 }
                 if leaf.is_present {
                     let mut leaf_hash = EMPTY;
                     leaf.hash_now(&mut leaf_hash);
-                    add(&mut self.parts, &leaf.key, &leaf_hash);
+                    add(&mut self.parts, &leaf.key, &leaf_hash)?;
                 }
             }
             if let Some(key) = foreign {
-                add(&mut self.parts, key, &out.before);
+                add(&mut self.parts, key, &out.before)?;
             }
             join_all(&mut self.parts, depth, &mut out.after);
         }
@@ -222,22 +231,21 @@ impl<'a> Pass<'a, '_> {
 
     /// Takes the roots of a subtree up to the next fork whose right side is still to be read. True when there is none: `out` are the tree's.
     #[inline(never)]
-    fn ascend(&mut self, out: &mut Roots) -> bool {
+    fn ascend(&mut self, out: &mut Roots) -> Result<bool, WitnessError> {
         while let Some(above) = self.above.pop() {
             match above {
-                Above::Steps { first, depth, count, siblings } => {
+                Above::Steps { first, levels } => {
                     let key = &self.leaves[usize::from(first)].key;
-                    let levels = usize::from(depth)..usize::from(depth + count);
-                    climb(key, levels.clone(), siblings, &mut out.before);
+                    climb(key, &levels, &mut out.before);
                     if out.is_changed {
-                        climb(key, levels, siblings, &mut out.after);
+                        climb(key, &levels, &mut out.after);
                     }
                 }
                 Above::Left { right } => {
-                    self.lefts.push(*out);
-                    self.above.push(Above::Right);
+                    self.lefts.push(*out)?;
+                    self.above.push(Above::Right)?;
                     self.place = right;
-                    return false;
+                    return Ok(false);
                 }
                 Above::Right => {
                     if let Some(left) = self.lefts.pop() {
@@ -246,7 +254,7 @@ impl<'a> Pass<'a, '_> {
                 }
             }
         }
-        true
+        Ok(true)
     }
 }
 
@@ -261,21 +269,20 @@ fn join(left: &Roots, out: &mut Roots) {
     }
 }
 
-/// Hashes `value` up the path of `key` through `levels`, whose siblings stand from the top down; without any they are empty.
+/// Hashes `value` up the path of `key` through `levels`.
 #[inline(never)]
-fn climb(key: &Hash, levels: Range<usize>, siblings: Option<&[u8]>, value: &mut Hash) {
+fn climb(key: &Hash, levels: &Levels, value: &mut Hash) {
     let mut spare = EMPTY;
     let (mut from, mut to) = (value, &mut spare);
-    let top = levels.start;
-    let is_odd = levels.len() % 2 == 1;
-    for level in levels.rev() {
-        let at = (level - top) * HASH_BYTES;
-        let sibling = siblings.map_or(&EMPTY[..], |bytes| &bytes[at..at + HASH_BYTES]);
-        let (left, right) = if bit(key, level) { (sibling, &from[..]) } else { (&from[..], sibling) };
+    let (top, count) = (usize::from(levels.top), usize::from(levels.count));
+    for step in (0..count).rev() {
+        let at = step * HASH_BYTES;
+        let sibling = levels.siblings.map_or(&EMPTY[..], |bytes| &bytes[at..at + HASH_BYTES]);
+        let (left, right) = if bit(key, top + step) { (sibling, &from[..]) } else { (&from[..], sibling) };
         sha256_parts(&[&hash::STATE_NODE, left, right], to);
         mem::swap(&mut from, &mut to);
     }
-    if is_odd {
+    if count % 2 == 1 {
         *to = *from;
     }
 }
@@ -290,7 +297,11 @@ fn first_difference(a: &Hash, b: &Hash) -> usize {
     KEY_BITS
 }
 
+/// At most all opened leaves and a foreign one.
+type Parts = Stack<Part, { MAX_LEAVES + 1 }>;
+
 /// A subtree that is being put together from leaves in the order of their keys.
+#[derive(Clone, Copy)]
 struct Part {
     /// Of any leaf in it.
     key: Hash,
@@ -303,7 +314,7 @@ struct Part {
 
 /// Adds a leaf behind all others; subtrees that are complete with that are joined.
 #[inline(never)]
-fn add(parts: &mut Vec<Part>, key: &Hash, leaf_hash: &Hash) {
+fn add(parts: &mut Parts, key: &Hash, leaf_hash: &Hash) -> Result<(), WitnessError> {
     let mut fork = 0;
     if let Some(last) = parts.last() {
         fork = first_difference(&last.key, key) as u16;
@@ -311,12 +322,12 @@ fn add(parts: &mut Vec<Part>, key: &Hash, leaf_hash: &Hash) {
             join_last(parts);
         }
     }
-    parts.push(Part { key: *key, hash: *leaf_hash, depth: None, fork });
+    parts.push(Part { key: *key, hash: *leaf_hash, depth: None, fork })
 }
 
 /// The hash of all parts in a subtree at `depth`.
 #[inline(never)]
-fn join_all(parts: &mut Vec<Part>, depth: usize, out: &mut Hash) {
+fn join_all(parts: &mut Parts, depth: usize, out: &mut Hash) {
     while parts.len() > 1 {
         join_last(parts);
     }
@@ -328,7 +339,7 @@ fn join_all(parts: &mut Vec<Part>, depth: usize, out: &mut Hash) {
 }
 
 #[inline(never)]
-fn join_last(parts: &mut Vec<Part>) {
+fn join_last(parts: &mut Parts) {
     if let (Some(mut right), Some(left)) = (parts.pop(), parts.last_mut()) {
         let below = usize::from(right.fork) + 1;
         left.lift(below);
@@ -344,8 +355,9 @@ impl Part {
     /// Hashes a subtree of several leaves up to `depth`, past levels that hold nothing else.
     fn lift(&mut self, depth: usize) {
         if let Some(own) = self.depth {
-            climb(&self.key, depth..usize::from(own), None, &mut self.hash);
-            self.depth = Some(depth as u16);
+            let top = depth as u16;
+            climb(&self.key, &Levels { top, count: own - top, siblings: None }, &mut self.hash);
+            self.depth = Some(top);
         }
     }
 }

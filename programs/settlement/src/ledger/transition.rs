@@ -8,8 +8,8 @@ use super::{
     Context, WitnessError,
 };
 use crate::{
+    constants::BITMAP_BYTES,
     hash::{self, sha256_parts, Hash},
-    state::SetEntry,
 };
 
 /// Lamports a worker must have locked to reveal a result.
@@ -77,7 +77,7 @@ fn submit(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let fee = submission.fee_lamports;
     need(leaves.0[author].u64_at(account::BALANCE) >= fee, Rejection::InsufficientBalance)?;
     count_nonce(leaves, author)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedFees), fee)?;
+    shift(leaves, author, Flow::LockFee, fee)?;
     open_task(&mut leaves.0[task], record.node(), submission.kind, submission.mode);
     leaves.0[task].set_u64(task::FEE, fee);
     leaves.0[task].set_u64(task::DEADLINE, submission.deadline_slot);
@@ -93,7 +93,7 @@ fn register(leaves: &mut Leaves, record: &Record) -> Applied {
     need(stake > 0, Rejection::ZeroAmount)?;
     need(leaves.0[author].u64_at(account::BALANCE) >= stake, Rejection::InsufficientBalance)?;
     count_nonce(leaves, author)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::LockedStake), stake)
+    shift(leaves, author, Flow::LockStake, stake)
 }
 
 #[inline(never)]
@@ -168,9 +168,9 @@ fn pay(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let fee = leaves.0[task].u64_at(task::FEE);
     need(record.economic_event().lamports == fee, Rejection::WrongAmount)?;
     let client = present(leaves, leaves.account(&leaves.0[task].bytes_at(task::CLIENT))?)?;
-    shift(leaves, client, Some(Pot::LockedFees), None, fee)?;
+    shift(leaves, client, Flow::SpendFee, fee)?;
     let worker = present(leaves, leaves.account(record.node())?)?;
-    shift(leaves, worker, None, Some(Pot::Payable), fee)?;
+    shift(leaves, worker, Flow::Earn, fee)?;
     leaves.0[task].set_byte(task::STATUS, task::PAID);
     Ok(())
 }
@@ -183,11 +183,11 @@ fn slash(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let worker = present(leaves, leaves.account(record.node())?)?;
     let slashed = leaves.0[worker].u64_at(account::LOCKED_STAKE);
     need(record.economic_event().lamports == slashed, Rejection::WrongAmount)?;
-    shift(leaves, worker, Some(Pot::LockedStake), None, slashed)?;
+    shift(leaves, worker, Flow::LoseStake, slashed)?;
     let mut node = [0u8; 32];
     sha256_parts(&[context.treasury], &mut node);
     let treasury = open_account(leaves, &node, context.treasury)?;
-    shift(leaves, treasury, None, Some(Pot::Payable), slashed)?;
+    shift(leaves, treasury, Flow::Earn, slashed)?;
     clear_result(&mut leaves.0[task], task::PENDING);
     Ok(())
 }
@@ -200,7 +200,7 @@ fn refund(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let fee = leaves.0[task].u64_at(task::FEE);
     need(record.economic_event().lamports == fee, Rejection::WrongAmount)?;
     let client = present(leaves, leaves.account(record.node())?)?;
-    shift(leaves, client, Some(Pot::LockedFees), Some(Pot::Balance), fee)?;
+    shift(leaves, client, Flow::FreeFee, fee)?;
     leaves.0[task].set_byte(task::STATUS, task::REFUNDED);
     Ok(())
 }
@@ -212,7 +212,7 @@ fn withdraw(leaves: &mut Leaves, record: &Record) -> Applied {
     need(event.lamports > 0, Rejection::ZeroAmount)?;
     need(leaves.0[author].u64_at(account::BALANCE) >= event.lamports, Rejection::InsufficientBalance)?;
     count_nonce(leaves, author)?;
-    shift(leaves, author, Some(Pot::Balance), Some(Pot::Payable), event.lamports)
+    shift(leaves, author, Flow::Withdraw, event.lamports)
 }
 
 /// The lamports are credited in any case; the task is made if it can be.
@@ -232,7 +232,7 @@ fn inbox_task(leaves: &mut Leaves, record: &Record, context: &Context) -> Applie
     if leaves.0[task].is_present {
         return Ok(());
     }
-    shift(leaves, client, Some(Pot::Balance), Some(Pot::LockedFees), event.lamports)?;
+    shift(leaves, client, Flow::LockFee, event.lamports)?;
     open_task(&mut leaves.0[task], record.node(), event.kind, event.mode);
     leaves.0[task].set_u64(task::FEE, event.lamports);
     leaves.0[task].set_u64(task::DEADLINE, event.number);
@@ -255,12 +255,12 @@ fn forced_withdrawal(leaves: &mut Leaves, record: &Record, context: &Context) ->
         let is_open = leaf.is_present && matches!(leaf.byte(task::STATUS), task::PENDING | task::REVEALED);
         if is_open && leaf.is_at(task::CLIENT, record.node()) && leaf.u64_at(task::DEADLINE) < context.base_slot {
             let fee = leaf.u64_at(task::FEE);
-            shift(leaves, owner, Some(Pot::LockedFees), Some(Pot::Balance), fee)?;
+            shift(leaves, owner, Flow::FreeFee, fee)?;
             leaves.0[task].set_byte(task::STATUS, task::REFUNDED);
         }
     }
     let lamports = event.number.min(leaves.0[owner].u64_at(account::BALANCE));
-    shift(leaves, owner, Some(Pot::Balance), Some(Pot::Payable), lamports)
+    shift(leaves, owner, Flow::Withdraw, lamports)
 }
 
 /// Credits the next inbox entry's lamports to the account of its public key, which is opened if need be, and moves the cursor on.
@@ -276,7 +276,7 @@ fn take_entry(leaves: &mut Leaves, record: &Record) -> Result<usize, Halt> {
     sha256_parts(&[event.public_key], &mut node);
     need(*record.node() == node[..20], Rejection::WrongNode)?;
     let account = open_account(leaves, &node, event.public_key)?;
-    shift(leaves, account, None, Some(Pot::Balance), event.lamports)?;
+    shift(leaves, account, Flow::Enter, event.lamports)?;
     leaves.0[totals].set_u64(totals::CURSOR, cursor.checked_add(1).ok_or(Rejection::Overflow)?);
     Ok(account)
 }
@@ -309,12 +309,41 @@ impl Pot {
     }
 }
 
-/// Moves lamports between two pots of an account, or in or out of it, and the same in the totals: the only place where lamports change.
+/// All ways that lamports take into, within and out of an account.
+#[derive(Clone, Copy)]
+enum Flow {
+    Enter,
+    LockFee,
+    FreeFee,
+    SpendFee,
+    LockStake,
+    LoseStake,
+    Earn,
+    Withdraw,
+}
+
+impl Flow {
+    const fn ends(self) -> (Option<Pot>, Option<Pot>) {
+        match self {
+            Flow::Enter => (None, Some(Pot::Balance)),
+            Flow::LockFee => (Some(Pot::Balance), Some(Pot::LockedFees)),
+            Flow::FreeFee => (Some(Pot::LockedFees), Some(Pot::Balance)),
+            Flow::SpendFee => (Some(Pot::LockedFees), None),
+            Flow::LockStake => (Some(Pot::Balance), Some(Pot::LockedStake)),
+            Flow::LoseStake => (Some(Pot::LockedStake), None),
+            Flow::Earn => (None, Some(Pot::Payable)),
+            Flow::Withdraw => (Some(Pot::Balance), Some(Pot::Payable)),
+        }
+    }
+}
+
+/// Moves lamports in an account, and the same in the totals: the only place where lamports change.
 #[inline(never)]
-fn shift(leaves: &mut Leaves, account: usize, from: Option<Pot>, to: Option<Pot>, lamports: u64) -> Applied {
+fn shift(leaves: &mut Leaves, account: usize, flow: Flow, lamports: u64) -> Applied {
     if lamports == 0 {
         return Ok(());
     }
+    let (from, to) = flow.ends();
     if let Some(pot) = from {
         lower(&mut leaves.0[account], pot.in_account(), lamports)?;
     }
@@ -432,13 +461,14 @@ fn check_validator(record: &Record, context: &Context) -> Applied {
 fn need_quorum(task: &Leaf, bitmap: usize, context: &Context) -> Applied {
     need(task.u64_at(task::VERDICT_EPOCH) == context.epoch, Rejection::StaleVerdicts)?;
     let mut signed = 0u64;
-    for byte in 0..32 {
-        let mut bits = task.byte(bitmap + byte);
-        while bits != 0 {
-            let index = 8 * byte + bits.trailing_zeros() as usize;
-            let entry: &SetEntry = context.validators.get(index).ok_or(WitnessError::BadLeaf)?;
-            signed = signed.saturating_add(entry.stake_lamports);
-            bits &= bits - 1;
+    let mut entries = context.validators.iter();
+    for byte in 0..BITMAP_BYTES {
+        let bits = task.byte(bitmap + byte);
+        for bit in 0..8 {
+            let entry = entries.next();
+            if bits >> bit & 1 == 1 {
+                signed = signed.saturating_add(entry.ok_or(WitnessError::BadLeaf)?.stake_lamports);
+            }
         }
     }
     let absent = context.total_stake_lamports.saturating_sub(signed);
