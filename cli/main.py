@@ -18,6 +18,7 @@ from cli import (
     keys_command,
     l1_commands,
     localnet_command,
+    program_commands,
     receipt_command,
     service_commands,
     status_command,
@@ -62,6 +63,7 @@ task_commands.register(app)
 receipt_command.register(app)
 l1_commands.register_money(app)
 service_commands.register(app)
+program_commands.register(app)
 l1_commands.register(app)
 keys_command.register(app)
 

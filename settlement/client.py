@@ -259,7 +259,7 @@ class L1Client:
         self, signed: SignedTransaction, commitment: Commitment = "confirmed", possibly_sent: bool = False
     ) -> Confirmed:
         """Sends `signed`, again and again, until it is confirmed; see settlement.transactions.follow for the errors."""
-        return await follow(self.rpc, signed, commitment, self._error_name, possibly_sent)
+        return await follow(self.rpc, signed, commitment, self.error_name, possibly_sent)
 
     async def send_and_confirm(
         self,
@@ -271,7 +271,7 @@ class L1Client:
     ) -> Confirmed:
         return await self.confirm(await self.sign(instructions, payer, signers, compute_unit_limit), commitment)
 
-    def _error_name(self, program: str, code: int) -> tuple[str | None, str]:
+    def error_name(self, program: str, code: int) -> tuple[str | None, str]:
         if program == str(SYSTEM_PROGRAM_ID) and code == NEGATIVE_LAMPORTS:
             return "ResultWithNegativeLamports", "an account has fewer lamports than it is to pay"
         spec = idl.committed().errors.get(code) if program == str(self.program_id) else None

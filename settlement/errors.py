@@ -14,11 +14,14 @@
     └── ClusterMismatch        a program that we were not meant to talk to
         ├── NotInitialized         no Config account
         ├── GenesisMismatch        the Config belongs to another cluster
-        └── ProfileMismatch        a parameter differs from the one expected
+        ├── ProfileMismatch        a parameter differs from the one expected
+        └── FeatureMissing         the cluster's runtime cannot run the program
 
     TransactionTooLarge (ValueError)  the instructions do not fit one transaction; nothing was sent
     IdlError (ValueError)      the IDL lacks what was asked for, or a value does not fit its type
     KeyFileError (ValueError)  a key or configuration file cannot be used
+    ProgramFileError (ValueError)  a file is no program, or not the one that was asked for
+    DeployError (Exception)    a program cannot be deployed or upgraded as asked; nothing was spent unless the message says so
 
 Only TransactionExpired allows a caller to sign anew. The idea of drawing the tree is httpx's.
 """
@@ -149,6 +152,16 @@ class ProfileMismatch(ClusterMismatch):
         self.parameter, self.on_chain, self.expected = parameter, on_chain, expected
 
 
+class FeatureMissing(ClusterMismatch):
+    """A feature gate (`address`) is not as the program needs it; `state` tells how it is."""
+
+    def __init__(self, url: str, address: str, name: str, state: str, why: str) -> None:
+        super().__init__(
+            f"{url} cannot run this program: the feature {name} ({address}) {state} there, and {why}; nothing was spent"
+        )
+        self.address, self.name, self.state = address, name, state
+
+
 class TransactionTooLarge(ValueError):
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(f"the transaction has {size_bytes:,} bytes, L1 takes {limit_bytes:,}")
@@ -160,4 +173,12 @@ class IdlError(ValueError):
 
 
 class KeyFileError(ValueError):
+    pass
+
+
+class ProgramFileError(ValueError):
+    pass
+
+
+class DeployError(Exception):
     pass

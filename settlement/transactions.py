@@ -109,7 +109,7 @@ async def follow(
     while True:
         if trio.current_time() >= send_at:
             try:
-                await _send(rpc, signed, not possibly_sent, names)
+                await send(rpc, signed, not possibly_sent, names)
                 failures = 0
                 pause = RESEND_SECONDS
             except L1Unreachable as error:
@@ -141,7 +141,8 @@ async def block_height(rpc: Caller, commitment: Commitment) -> int:
     return int(await rpc.call("getBlockHeight", [{"commitment": commitment}]))
 
 
-async def _send(rpc: Caller, signed: SignedTransaction, preflight: bool, names: ErrorNames) -> None:
+async def send(rpc: Caller, signed: SignedTransaction, preflight: bool, names: ErrorNames) -> None:
+    """Once. TransactionFailed or ProgramError when preflight refuses it; L1Unreachable, after which it may have been sent or not."""
     options = {
         "encoding": "base64",
         "skipPreflight": not preflight,
