@@ -65,7 +65,8 @@ def confirmed_by_person(work: Upkeep, yes: bool, as_json: bool) -> None:
         return
     if as_json or not sys.stdin.isatty():
         raise CommandError("nothing was done: pass --yes to go ahead without being asked")
-    if not typer.confirm("Go ahead?", err=True):
+    print("Go ahead? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         note("nothing was done")
         raise typer.Abort
 

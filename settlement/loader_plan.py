@@ -96,7 +96,8 @@ def upgrade_cost(
     data_lacks = max(0, data_rent - held.program_data_lamports)
     # The extension pays what it makes lacking; where there is none, the buffer's lamports do.
     paid_by_extension = data_lacks if extension_bytes else 0
-    fees = work.fees(1 + bool(extension_bytes) + hands_over)
+    signed_by_payer_alone = bool(extension_bytes)
+    fees = work.fees(1 + signed_by_payer_alone + hands_over, -signed_by_payer_alone * (work.writer_signatures - 1))
     needed = buffer_lacks + fees + paid_by_extension
     held_at_end = held.program_data_lamports + paid_by_extension + held.buffer_lamports + buffer_lacks
     return Cost(data_lacks, fees, held_at_end - data_rent, needed, rent(0), held.payer_lamports)

@@ -1,7 +1,7 @@
 """The committed program under another id, for tests that need a key for the id and no compiler.
 
-The id's 32 bytes stand once among the constants, and wherever the program compares with it as eight immediates of four bytes; all of them are
-replaced. A build for the other id differs in a few instructions more; scripts/program_check.sh makes one and runs tests/program/test_two_ids.py on it.
+The id's 32 bytes stand once among the constants, and wherever the program compares with it as eight immediates of four bytes; all are
+replaced. A build for the other id differs in a few instructions more: scripts/program_check.sh makes one and runs tests/program/test_two_ids.py.
 """
 
 from __future__ import annotations

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import httpx2
 import pytest
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve as serve_asgi
 from solana.exceptions import SolanaRpcException
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from localnet.clock import ManualClock
 from localnet.config import LocalnetConfig
@@ -40,6 +34,7 @@ from settlement.errors import (
 from settlement.pda import localnet_program_id
 from settlement.rpc import retry_after_seconds
 from settlement.transactions import sign
+from tests.rpc_proxy import Proxy
 
 SOL = 1_000_000_000
 
@@ -209,40 +204,6 @@ async def _serve_manual(config, clock, task_status=trio.TASK_STATUS_IGNORED):
 
 
 # -- a proxy that makes trouble
-
-
-@dataclass
-class Proxy:
-    """Passes calls on to `target`; `trouble(method, body)` may answer in its stead, `after` may spoil the answer."""
-
-    target: str
-    trouble: Callable[[str, dict[str, Any]], Response | None] = lambda method, body: None
-    spoil: Callable[[str], bool] = lambda method: False
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    url: str = ""
-
-    def sent(self) -> list[dict[str, Any]]:
-        return [call for call in self.calls if call["method"] == "sendTransaction"]
-
-    async def handle(self, request: Request) -> Response:
-        body = json.loads(await request.body())
-        self.calls.append(body)
-        if (answer := self.trouble(body["method"], body)) is not None:
-            return answer
-        async with httpx.AsyncClient(trust_env=False) as http:
-            passed = await http.post(self.target, json=body)
-        if self.spoil(body["method"]):
-            return Response("gone", 502)
-        return Response(passed.content, passed.status_code, media_type="application/json")
-
-    async def run(self, task_status=trio.TASK_STATUS_IGNORED):
-        config = HypercornConfig()
-        config.bind = ["127.0.0.1:0"]
-        config.loglevel = "ERROR"
-        async with trio.open_nursery() as inner:
-            binds = await inner.start(serve_asgi, Starlette(routes=[Route("/", self.handle, methods=["POST"])]), config)
-            self.url = binds[0]
-            task_status.started()
 
 
 @pytest.fixture
