@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from settlement import loader, pda
 from settlement.client import Account, L1Client
-from settlement.errors import AccountInvalid, DeployError, ProgramError, TransactionFailed
+from settlement.errors import AccountInvalid, DeployError, ProgramError, TransactionExpired, TransactionFailed
 from settlement.loader_artifact import Artifact, check_feature
 from settlement.loader_plan import (
     OTHER_COMPUTE_UNITS,
@@ -34,6 +34,7 @@ from settlement.loader_writer import WRITE_COMPUTE_UNITS, Progress, Writing, fil
 from settlement.transactions import Confirmed
 
 Kind = Literal["deploy", "upgrade", "buffer"]
+MAX_EXPIRIES = 3  # of a transaction that is no write
 _LACKS_LAMPORTS = ("InsufficientFunds", "AccountNotFound", "ResultWithNegativeLamports")
 
 
@@ -251,8 +252,14 @@ async def _upgrade(client: L1Client, plan: Plan, keys: Keys) -> Confirmed:
 async def _send(
     client: L1Client, plan: Plan, batch: Sequence[Instruction], payer: Keypair, signers: Sequence[Keypair]
 ) -> Confirmed:
+    """Signed anew when it expired, which is judged at `finalized`: the first can then never land."""
     price = plan.writing.compute_unit_price
     limits = (OTHER_COMPUTE_UNITS, price) if price else (None, None)
+    for _ in range(MAX_EXPIRIES - 1):
+        try:
+            return await client.confirm(await client.sign(batch, payer, signers, *limits))
+        except TransactionExpired:
+            continue
     return await client.confirm(await client.sign(batch, payer, signers, *limits))
 
 

@@ -33,7 +33,7 @@ from tests.rpc_proxy import Proxy
 
 SOL = 1_000_000_000
 STARTS = [
-    pytest.param(lambda *flags: embedded("--slot-ms", "40", "--finalized-lag", "4", *flags), id="embedded"),
+    pytest.param(lambda *flags: embedded("--slot-ms", "80", "--finalized-lag", "4", *flags), id="embedded"),
     pytest.param(
         lambda *flags: solana_test_validator("--ticks-per-slot", "8", *flags), marks=pytest.mark.test_validator, id="test-validator"
     ),
@@ -180,7 +180,7 @@ def test_a_real_cluster_without_the_bls_syscalls_is_refused(pouw, mine: Mine) ->
 
 @pytest.fixture
 def stage() -> Iterator[L1Process]:
-    with embedded("--slot-ms", "40", "--finalized-lag", "4") as l1:
+    with embedded("--slot-ms", "80", "--finalized-lag", "4") as l1:
         yield l1
 
 

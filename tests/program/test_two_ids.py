@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
+from cli.program_trial import check_artifact
 from settlement import idl
+from settlement.errors import ProgramFileError
+from settlement.loader_artifact import read_artifact
 from tests.program.kit import Chain, Refused, validator
 
 # Base58 of ten, then 0 to 30; scripts/program_check.sh builds for it.
@@ -25,13 +28,29 @@ def settle_one(chain: Chain) -> None:
 
 
 def test_two_ids_do_the_same() -> None:
-    elf = Path(os.environ["POUW_OTHER_PROGRAM"])
+    elf = other_program()
     assert elf.read_bytes() != idl.PROGRAM_PATH.read_bytes()
     settle_one(Chain.new())
     settle_one(Chain.new(OTHER_ID, elf))
 
 
 def test_a_program_runs_only_under_its_own_id() -> None:
-    chain = Chain.new(elf=Path(os.environ["POUW_OTHER_PROGRAM"]))
+    chain = Chain.new(elf=other_program())
     with pytest.raises(Refused, match="IncorrectProgramId"):
         chain.initialize()
+
+
+def test_pouw_program_takes_each_file_for_its_own_id_only() -> None:
+    files = {idl.committed().address: read_artifact(idl.PROGRAM_PATH), OTHER_ID: read_artifact(other_program())}
+    for built_for, artifact in files.items():
+        for program_id in files:
+            assert artifact.mentions(program_id) == (program_id == built_for)
+            if program_id == built_for:
+                check_artifact(artifact, program_id)
+            else:
+                with pytest.raises(ProgramFileError, match=f"not built for {program_id}"):
+                    check_artifact(artifact, program_id)
+
+
+def other_program() -> Path:
+    return Path(os.environ["POUW_OTHER_PROGRAM"])

@@ -293,6 +293,28 @@ async def test_expired_writes_are_signed_anew(on: Bench, monkeypatch: pytest.Mon
     assert lost > 0
 
 
+async def test_an_expired_deployment_is_signed_anew(on: Bench) -> None:
+    """The one sending after the writes is lost until its blockhash has expired at `finalized`."""
+    lost: set[str] = set()
+    filled = False
+
+    async def meddle(method: str, params: Any, pass_on: Callable[..., Any]) -> Any:
+        nonlocal filled
+        filled |= method == "getMultipleAccounts" and params[1]["commitment"] == "finalized"
+        if method == "getLatestBlockhash" and filled and not lost:
+            answer = await pass_on()
+            answer["value"]["lastValidBlockHeight"] -= 145
+            return answer
+        if method == "sendTransaction" and filled and (not lost or params[0] in lost):
+            lost.add(params[0])
+            return "lost"
+        return await pass_on()
+
+    on.node.meddle = meddle
+    assert (await on.deploy()).holds(ARTIFACT)
+    assert len(lost) == 1
+
+
 async def test_writes_that_never_land_are_given_up(on: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader_writer, "BLOCKHASH_SECONDS", 0.0)
     created = False
