@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cli.options import SigningOnL1, expanded
 from cli.output import emit, warn
-from cli.settings import JsonOption, KeypairOption
+from cli.runtime import run
+from cli.settings import BlsOption, JsonOption, KeypairOption
 
 keys_app = typer.Typer(help="Make and show key files.", no_args_is_help=True)
 
@@ -75,3 +77,41 @@ def show(
         secret = SecretKey.from_bytes(read_bls_secret(bls_keypair, warn))
         shown |= {"bls_public_key": secret.public_key.hex(), "bls_keypair": str(bls_keypair)}
     emit(shown, as_json)
+
+
+@keys_app.command("prove")
+@expanded
+def prove(
+    bls_keypair: BlsOption,
+    authority: Annotated[
+        str | None, typer.Argument(help="The validator's authority (base58), if not --keypair's.")
+    ] = None,
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what `register_validator` takes of a BLS key, in hex, for clients that cannot sign with it.
+
+    The proof of possession holds for this authority, cluster and program only.
+    """
+    from settlement import pda
+    from settlement.bls import SecretKey
+    from settlement.hash_to_curve import hints
+    from settlement.keys import read_bls_secret
+    from settlement.messages import proof_of_possession_digest
+
+    secret = SecretKey.from_bytes(read_bls_secret(bls_keypair, warn))
+    account = at.account(authority)
+
+    async def command() -> dict[str, str]:
+        async with at.l1() as client:
+            digest = proof_of_possession_digest(await client.domain(), bytes(account), secret.public_key)
+            return {
+                "authority": str(account),
+                "bls_public_key": secret.public_key.hex(),
+                "proof_of_possession": secret.sign(digest).hex(),
+                "hints": hints(digest).hex(),
+                "validator": str(pda.validator(client.program_id, secret.public_key)),
+            }
+
+    emit(run(command), as_json)

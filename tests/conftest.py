@@ -33,6 +33,7 @@ SLOT_MS = 40  # ten times faster than a cluster, so that waiting for `finalized`
 TEST_VALIDATOR_PORTS = 40  # what one solana-test-validator takes at most: RPC, WebSocket, faucet, gossip and its range
 START_SECONDS = 90
 NOT_EVERYWHERE = ("test_validator", "node")
+collect_ignore = ["anchorpy"]  # has an environment, and a `./run pytest`, of its own
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -17,7 +17,11 @@ from solders.keypair import Keypair
 
 from cli import main as cli_main
 from cli.output import lamports
+from settlement import pda
+from settlement.bls import verify as bls_verify
+from settlement.hash_to_curve import hints
 from settlement.keys import read_bls_secret, read_keypair, write_keypair
+from settlement.messages import proof_of_possession_digest
 
 SOL = 1_000_000_000
 ROOT = Path(__file__).parents[2]
@@ -53,7 +57,7 @@ def test_every_command_has_help(pouw):
     found = list(walk(typer.main.get_command(cli_main.app), []))
     names = {" ".join(path) for path in found}
     assert names >= {
-        "init", "deposit", "withdraw", "claim", "balance", "localnet", "keys new", "keys show", "demo",
+        "init", "deposit", "withdraw", "claim", "balance", "localnet", "keys new", "keys show", "keys prove", "demo",
         "validator register", "validator set advance", "validator run", "worker run", "sequencer run",
         "task submit", "task status", "task list", "task result", "receipt verify", "receipt get",
     }  # fmt: skip
@@ -292,6 +296,21 @@ async def test_a_deployment_by_commands(pouw, tmp_path, l1):
     assert (await l1.client.fetch_config()).inbox.lamports == 2 * SOL
     human = await run("deposit", SOL, "-k", tmp_path / "rich.json")
     assert "1,000,000,000 lamports (◎1.0)" in human.out
+
+
+async def test_a_bls_key_is_proved_for_other_clients(pouw, tmp_path, l1):
+    """What is printed is what `register_validator` takes, of the signer or of whoever is named."""
+    ed, bls, other = tmp_path / "id.json", tmp_path / "bls.json", Keypair().pubkey()
+    await run_keys(pouw, ed, bls)
+    prove = ("keys", "prove", "--bls-keypair", bls, "--url", l1.url, "--json")
+    for named, authority in (("-k", ed), read_keypair(ed).pubkey()), ((str(other),), other):
+        shown = (await trio.to_thread.run_sync(lambda named=named: pouw(*prove, *named))).json
+        assert shown.keys() == {"authority", "bls_public_key", "proof_of_possession", "hints", "validator"}
+        key, proof = (bytes.fromhex(shown[name]) for name in ("bls_public_key", "proof_of_possession"))
+        digest = proof_of_possession_digest(await l1.client.domain(), bytes(authority), key)
+        assert (shown["authority"], bytes.fromhex(shown["hints"])) == (str(authority), hints(digest))
+        assert bls_verify(key, digest, proof)
+        assert shown["validator"] == str(pda.validator(l1.program_id, key))
 
 
 async def run_keys(pouw, ed, bls):
