@@ -29,7 +29,7 @@ from settlement.ledger.leaves import (
 )
 from settlement.ledger.rejection import LedgerRejection, Rejection
 from settlement.ledger.state import State
-from settlement.ledger.transition import Context, apply
+from settlement.ledger.transition import Context, unchecked
 from settlement.records import RecordError
 
 MAX_LEAVES: Final = 32
@@ -115,7 +115,7 @@ def build(before: State, batch: Sequence[bytes], context: Context) -> bytes:
     state: State = _Recorder(before._tree, seen)
     for encoded in batch:
         try:
-            state = apply(state, records.decode(encoded), context)
+            state = unchecked(state, records.decode(encoded), context)
         except (RecordError, LedgerRejection):
             break
     if not seen:
@@ -188,7 +188,7 @@ def judge(before: bytes, after: bytes, batch: bytes, witness: bytes, context: Co
     for index in range(count):
         try:
             record = records.decode(batch[index * records.RECORD_BYTES : (index + 1) * records.RECORD_BYTES])
-            state = apply(state, record, context)
+            state = unchecked(state, record, context)
         except RecordError:
             rejected = Rejected(index, Rejection.MALFORMED_RECORD)
             break

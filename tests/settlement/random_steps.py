@@ -8,8 +8,10 @@ from dataclasses import replace
 from random import Random
 
 from settlement import records
-from settlement.ledger import LedgerRejection, State, TaskStatus, apply
-from settlement.records import Record, Verdict
+from settlement.ledger import LedgerRejection, State, TaskStatus, apply, witness
+from settlement.ledger.witness import Verdict
+from settlement.records import Record
+from settlement.records import Verdict as Vote
 from tests.settlement import bad_witnesses, kit
 from tests.settlement.steps import Step, step
 
@@ -59,10 +61,10 @@ class Walk:
                 worker = random.choice(WORKERS)
                 return kit.result(worker, self.nonce(worker), task_id)
             case 7 if task and task.status is TaskStatus.REVEALED and task.deadline_slot >= self.context.base_slot:
-                verdict = random.choice([Verdict.ACCEPT, Verdict.REJECT])
+                verdict = random.choice([Vote.ACCEPT, Vote.REJECT])
                 return kit.vote(random.randrange(4), task_id, verdict)
             case 8:
-                return kit.vote(random.randrange(5), task_id, random.choice(list(Verdict)))
+                return kit.vote(random.randrange(5), task_id, random.choice(list(Vote)))
         if task is None:
             return kit.sample_proof(random.randrange(5), task_id)
         node = {kit.node(name): name for name in PEOPLE}
@@ -113,3 +115,12 @@ def steps(seed: int, count: int) -> Iterator[Step]:
             yield replace(honest, name=f"{honest.name}, left out", after=honest.before)
         else:
             yield from bad_witnesses.mutations(honest, 1, seed + number)
+
+
+def truth(made: Step) -> Verdict:
+    """What an untampered witness would prove of the same claim."""
+    assert made.state is not None
+    encoded = [made.records[at : at + 160] for at in range(0, len(made.records), 160)]
+    whole = replace(made, witness=witness.build(made.state, encoded, made.context)).judge()
+    assert not isinstance(whole, witness.Fault)
+    return whole

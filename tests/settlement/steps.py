@@ -37,7 +37,7 @@ OTHER_ID = kit.task_id("client", 1)
 
 @dataclass(frozen=True)
 class Step:
-    """A claim with its records and witness, and the context it is judged in."""
+    """A claim with its records and witness, and the context it is judged in; `state` is the whole state before it, where there is one."""
 
     name: str
     before: bytes
@@ -45,6 +45,7 @@ class Step:
     records: bytes
     witness: bytes
     context: Context
+    state: State | None = None
 
     def judge(self) -> Verdict | Fault:
         """What Python's judge says; a fault rather than an exception."""
@@ -69,7 +70,8 @@ def step(name: str, state: State, *batch: Record | bytes, context: Context = FIR
             after = apply(after, records.decode(record), context)
     except (LedgerRejection, records.RecordError):
         pass
-    return Step(name, state.root, after.root, b"".join(encoded), witness.build(state, encoded, context), context)
+    made = witness.build(state, encoded, context)
+    return Step(name, state.root, after.root, b"".join(encoded), made, context, state)
 
 
 def funded() -> State:
