@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ PROOF_ATTEMPTS = 20
 
 @asynccontextmanager
 async def client_calls(
-    url: str, sequencer: str, program_id: str | None, keypair: Keypair | None = None
+    urls: Sequence[str], sequencer: str, program_id: str | None, keypair: Keypair | None = None
 ) -> AsyncIterator[SequencerClient]:
-    """A sequencer client that refuses a sequencer of another cluster or program than L1 at `url` says."""
-    async with L1Client(url, settings.program_id(program_id)) as l1:
+    """A sequencer client that refuses a sequencer of another cluster or program than L1 says."""
+    async with L1Client(urls, settings.program_id(program_id)) as l1:
         domain = await l1.domain()
     async with SequencerClient(sequencer, keypair, genesis=domain.genesis, program=domain.program) as client:
         await client.domain()
@@ -91,14 +91,14 @@ async def wait_for_task(client: SequencerClient, task_id: str) -> dict[str, Any]
         await trio.sleep(POLL_SECONDS)
 
 
-async def balances(url: str, sequencer: str, program: Pubkey, account: Pubkey) -> dict[str, Any]:
-    async with L1Client(url, program) as l1:
+async def balances(urls: Sequence[str], sequencer: str, program: Pubkey, account: Pubkey) -> dict[str, Any]:
+    async with L1Client(urls, program) as l1:
         shown: dict[str, Any] = {
             "public_key": str(account),
             "l1_lamports": await l1.get_balance(account),
             "claimed_lamports": await l1.fetch_claimed(bytes(account)),
         }
-    async with client_calls(url, sequencer, str(program)) as client:
+    async with client_calls(urls, sequencer, str(program)) as client:
         for level in ("processed", "finalized"):
             found = await _l2_account(client, account, level)
             shown[f"l2_balance_{level}_lamports"] = found["balanceLamports"] if found else 0
@@ -126,11 +126,11 @@ async def _l2_account(
 
 
 async def claim(
-    url: str, sequencer: str, program: Pubkey, payer: Keypair, account: Pubkey, wait_seconds: float
+    urls: Sequence[str], sequencer: str, program: Pubkey, payer: Keypair, account: Pubkey, wait_seconds: float
 ) -> dict[str, Any]:
     """Claims what the finalized state owes `account`, waiting up to `wait_seconds` until there is something."""
     deadline = trio.current_time() + wait_seconds
-    async with L1Client(url, program) as l1, client_calls(url, sequencer, str(program)) as client:
+    async with L1Client(urls, program) as l1, client_calls(urls, sequencer, str(program)) as client:
         await l1.check_cluster()
         while True:
             value, siblings = await _finalized_proof(l1, client, account)

@@ -258,7 +258,7 @@ def claim(
     account = settings.public_key(public_key, "PUBLIC_KEY") if public_key else payer.pubkey()
 
     async def command() -> dict[str, Any]:
-        return await claim_on_l1(at.l1_url, settings.sequencer_url(at.sequencer), at.program, payer, account, wait)
+        return await claim_on_l1(at.l1_urls, settings.sequencer_url(at.sequencer), at.program, payer, account, wait)
 
     emit(run(command), as_json)
 
@@ -275,6 +275,6 @@ def balance(
     account = at.account(public_key)
 
     async def command() -> dict[str, Any]:
-        return await balances(at.l1_url, settings.sequencer_url(at.sequencer), at.program, account)
+        return await balances(at.l1_urls, settings.sequencer_url(at.sequencer), at.program, account)
 
     emit(run(command), as_json)

@@ -34,8 +34,8 @@ class OnL1:
     program_id: ProgramOption = None
 
     @property
-    def l1_url(self) -> str:
-        return settings.l1_url(self.url)
+    def l1_urls(self) -> tuple[str, ...]:
+        return settings.l1_urls(self.url)
 
     @property
     def program(self) -> Pubkey:
@@ -44,7 +44,7 @@ class OnL1:
     def l1(self) -> L1Client:
         from settlement.client import L1Client
 
-        return L1Client(self.l1_url, self.program)
+        return L1Client(self.l1_urls, self.program)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class SigningOnBoth(OnL2, SigningOnL1):
         """A client that signs, and refuses a sequencer of another chain."""
         from cli.calls import client_calls
 
-        return client_calls(self.l1_url, settings.sequencer_url(self.sequencer), self.program_id, self.signer())
+        return client_calls(self.l1_urls, settings.sequencer_url(self.sequencer), self.program_id, self.signer())
 
 
 @dataclass(frozen=True, kw_only=True)

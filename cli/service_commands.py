@@ -103,7 +103,7 @@ def _values(
     program_id: str | None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The file's values with the flags over them, and the usual defaults where neither says anything."""
+    """The file's values with the flags over them, and the usual defaults where neither says anything. A --url replaces all L1 nodes of the file."""
     values = read_toml(config)
     flags = {
         "url": url,
@@ -114,7 +114,10 @@ def _values(
         **more,
     }
     values |= {name: value for name, value in flags.items() if value is not None}
-    values["url"] = settings.l1_url(values.get("url"))
+    first, *others = settings.l1_urls(values.get("url"))
+    values["url"] = first
+    if url or others:
+        values["urls"] = others
     values.setdefault("keypair", settings.keypair_path(None))
     values.setdefault("data_dir", Path(f"~/.local/share/pouw/{room}"))
     if room != "sequencer":

@@ -24,7 +24,8 @@ UrlOption = Annotated[
     typer.Option(
         "--url",
         "-u",
-        help="L1's JSON-RPC: a URL, or localhost, devnet, testnet, mainnet-beta. (Else POUW_URL, then Solana's configuration.)",
+        help="L1's JSON-RPC: a URL, or localhost, devnet, testnet, mainnet-beta; several, with commas between, are asked as one, and a majority"
+        " decides. (Else POUW_URL, then Solana's configuration.)",
     ),
 ]
 SequencerOption = Annotated[
@@ -46,11 +47,12 @@ BlsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout and nothing else.")]
 
 
-def l1_url(flag: str | None) -> str:
+def l1_urls(flag: str | None) -> tuple[str, ...]:
+    """All nodes of L1 that were named, each once."""
     from settlement.keys import read_solana_config, resolve_url
 
     given = flag or os.environ.get("POUW_URL") or read_solana_config().json_rpc_url or DEFAULT_URL
-    return _checked_url(resolve_url(given), "--url")
+    return tuple(dict.fromkeys(_checked_url(resolve_url(one.strip()), "--url") for one in given.split(",")))
 
 
 def sequencer_url(flag: str | None) -> str:

@@ -48,7 +48,7 @@ async def _into(found: dict[str, Any], name: str, look: Any, at: OnBoth) -> None
     from settlement.errors import L1Error
     from settlement.sequencer_client import SequencerError
 
-    found[name] = {"url": at.l1_url if name == "l1" else sequencer_url(at.sequencer)}
+    found[name] = {"url": ", ".join(at.l1_urls) if name == "l1" else sequencer_url(at.sequencer)}
     try:
         await look(at, found[name])
     except (L1Error, SequencerError) as error:

@@ -1,19 +1,17 @@
-"""What a sequencer needs to know to run. Command line and TOML both end here; a wrong value is refused by its name."""
+"""What a sequencer needs to know to run."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from sequencer.epoch import MAX_BATCH_RECORDS
+from settlement.process import ProcessConfig
 
 BLOB_LIMIT_BYTES = 64 * 1024 * 1024
 
 
-class SequencerConfig(BaseModel):
-    """`url` is L1's JSON-RPC; `keypair` a Solana key file that pays for posts and finalizations and has no authority of any kind.
-    `urls` are further nodes of L1 that are asked besides: what decides is then what a majority says, of three nodes two.
+class SequencerConfig(ProcessConfig):
+    """`keypair` pays for posts and finalizations and has no authority of any kind.
 
     What strangers may make the node hold or wait for: docs/rpc.md, section Limits. The limits per address do not bind loopback unless
     `limit_loopback`: who calls from this machine is its owner, or a reverse proxy that has limits of its own.
@@ -21,13 +19,6 @@ class SequencerConfig(BaseModel):
     Seconds are monotonic time, slots are L1's. `max_records` leaves room in a batch for what a later attempt must add.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    urls: tuple[str, ...] = ()
-    keypair: Path
-    data_dir: Path
-    program_id: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8910, ge=0, le=65535)
 
@@ -65,11 +56,6 @@ class SequencerConfig(BaseModel):
     requests_per_second: float = Field(default=50.0, gt=0)
     requests_burst: int = Field(default=500, ge=1)
     limit_loopback: bool = False
-
-    @property
-    def l1_urls(self) -> tuple[str, ...]:
-        """All nodes of L1, each once."""
-        return tuple(dict.fromkeys((self.url, *self.urls)))
 
     @model_validator(mode="after")
     def _consistent(self) -> SequencerConfig:

@@ -1,22 +1,15 @@
-"""What a worker needs to know to run. Command line and TOML both end here."""
+"""What a worker needs to know to run."""
 
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from settlement.ledger import MIN_WORKER_STAKE
+from settlement.process import ProcessConfig
 
 
-class WorkerConfig(BaseModel):
-    """`url` is L1's JSON-RPC, `sequencer` the L2 node's; `keypair` a Solana key file whose key holds the L2 account."""
+class WorkerConfig(ProcessConfig):
+    """`sequencer` is the L2 node's URL, `keypair` holds the L2 account."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
     sequencer: str
-    keypair: Path
-    data_dir: Path
-    program_id: str | None = None
     stake_lamports: int = Field(default=2 * MIN_WORKER_STAKE, ge=MIN_WORKER_STAKE)
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     # More threads are faster on large models, but then only validators with as many can check the result.

@@ -69,7 +69,7 @@ async def run(
     """
     keypair = read_keypair(config.keypair)
     program = Pubkey.from_string(config.program_id) if config.program_id else None
-    async with L1Client(config.url, program) as l1:
+    async with L1Client(config.l1_urls, program) as l1:
         domain = await l1.domain()
     arguments = ["--device", config.device, "--threads", str(config.threads)]
     async with (

@@ -380,3 +380,56 @@ def test_the_commands_stand_in_the_order_in_which_they_are_needed(pouw):
     shown = pouw("--help").out
     places = [shown.index(f" {name} ") for name in ("demo", "localnet", "status", "airdrop", "deposit", "claim")]
     assert places == sorted(places)
+
+
+# -- several nodes of L1
+
+
+def configured(monkeypatch, pouw, *arguments):
+    """The configuration that a worker would have run with."""
+    taken = []
+    monkeypatch.setattr("cli.service_commands.serve", lambda run, config, name: taken.append(config))
+    ran = pouw("worker", "run", *arguments)
+    assert ran.code == 0, ran.err
+    (config,) = taken
+    return config
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "toml", "urls"),
+    [
+        (None, None, "", ("http://127.0.0.1:8899",)),
+        ("http://a:1, http://b:2,http://c:3", None, "", ("http://a:1", "http://b:2", "http://c:3")),
+        (None, "http://a:1,http://b:2,http://a:1", "", ("http://a:1", "http://b:2")),
+        (None, None, 'url = "http://a:1"\nurls = ["http://b:2", "http://c:3"]', ("http://a:1", "http://b:2", "http://c:3")),
+        (None, None, 'url = "http://a:1,http://b:2"', ("http://a:1", "http://b:2")),
+        ("http://z:9", None, 'url = "http://a:1"\nurls = ["http://b:2"]', ("http://z:9",)),
+        ("http://z:9,http://y:8", "http://x:7", 'urls = ["http://b:2"]', ("http://z:9", "http://y:8")),
+        ("devnet,http://a:1", None, "", ("https://api.devnet.solana.com", "http://a:1")),
+    ],
+)  # fmt: skip
+def test_several_nodes_of_l1_may_be_named(pouw, monkeypatch, tmp_path, flag, environment, toml, urls):
+    new_key(tmp_path / "id.json")
+    (tmp_path / "worker.toml").write_text(toml)
+    if environment:
+        monkeypatch.setenv("POUW_URL", environment)
+    flags = ["--url", flag] if flag else []
+    config = configured(monkeypatch, pouw, "-c", tmp_path / "worker.toml", "-k", tmp_path / "id.json", *flags)
+    assert config.l1_urls == urls
+
+
+@pytest.mark.parametrize("wrong", ["", "http://a:1,", "http://a:1,nowhere"])
+def test_a_list_of_nodes_with_something_else_in_it_is_refused(pouw, tmp_path, wrong):
+    new_key(tmp_path / "id.json")
+    ran = pouw("worker", "run", "-k", tmp_path / "id.json", "--url", f"{wrong},")
+    assert ran.code == 1 and "is neither a URL" in ran.err
+
+
+async def test_a_command_asks_all_nodes_and_believes_a_majority(pouw, tmp_path, l1):
+    """Of three nodes one is not there."""
+    new_key(tmp_path / "id.json")
+    urls = f"{l1.url},http://127.0.0.1:9,{l1.url.replace('127.0.0.1', 'localhost')}"
+    arguments = ["airdrop", SOL, "-k", tmp_path / "id.json", "--url", urls, "--json"]
+    ran = await trio.to_thread.run_sync(lambda: pouw(*arguments))
+    assert ran.code == 0, ran.err
+    assert await l1.client.get_balance(read_keypair(tmp_path / "id.json").pubkey()) == SOL
