@@ -115,7 +115,7 @@ def deploy(
     successor = settings.public_key(upgrade_authority, "--upgrade-authority") if upgrade_authority else None
 
     async def command() -> dict[str, Any]:
-        async with L1Client(settings.l1_url(url), program.pubkey()) as client:
+        async with L1Client(settings.l1_urls(url), program.pubkey()) as client:
             plan = await plan_deploy(client, artifact, keys, max_len, successor, compute_unit_price)
             return await _carry_out(client, plan, keys, program, yes, as_json)
 
