@@ -64,6 +64,20 @@ def proof_buffer(program_id: Pubkey, owner: Pubkey, buffer_id: int) -> Pubkey:
     return _derive(program_id, b"buffer", bytes(owner), _u64(buffer_id))
 
 
+def receipt(program_id: Pubkey, owner: Pubkey, message_hash: bytes) -> Pubkey:
+    """Where `owner` keeps the evidence that somebody signed the message of this hash."""
+    return _derive(program_id, b"receipt", bytes(owner), message_hash)
+
+
+def offence(program_id: Pubkey, validator_address: Pubkey, epoch: int) -> Pubkey:
+    return _derive(program_id, b"offence", bytes(validator_address), _u64(epoch))
+
+
+def tally(program_id: Pubkey, epoch: int) -> Pubkey:
+    """The stake found equivocating in an epoch."""
+    return _derive(program_id, b"tally", _u64(epoch))
+
+
 def vault(program_id: Pubkey) -> Pubkey:
     return _derive(program_id, b"vault")
 

@@ -1,10 +1,11 @@
-//! Verifying a certificate: the bitmap against the set, the quorum, the sum of the signers' keys, and the pairing.
-//! Cheap refusals come first. Nothing that the caller says about keys or stakes is used, only the sealed set.
+//! Verifying who signed: the bitmap against the set, how many it takes, the sum of the signers' keys, and the pairing. A checkpoint
+//! takes a quorum; evidence and late signatures take anybody. Cheap refusals come first. Nothing that the caller says about keys or
+//! stakes is used, only the sealed set.
 
 use crate::{
     bls::{self, BlsError, HintError, HINT_BYTES},
     constants::BITMAP_BYTES,
-    error::SettlementError,
+    error::{SettlementError, SlashError},
     math::{add, is_quorum, sub},
     state::{SetEntry, ValidatorSet},
 };
@@ -16,14 +17,24 @@ pub struct Signers {
     pub stake_lamports: u64,
 }
 
+/// How many signers it takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Least {
+    /// Two thirds of the set's stake, or ShortQuorum.
+    Quorum,
+    /// One member, or NobodySigned.
+    One,
+}
+
 /// A sealed set, read in place.
 pub struct SealedSet<'a> {
     pub header: &'a ValidatorSet,
     pub entries: &'a [SetEntry],
 }
 
-/// Message, bitmap and aggregate signature, with the hints that hashing the message to G2 takes.
+/// Message, bitmap and aggregate signature, with the hints that hashing the message to G2 takes, and how many signers it must have.
 pub struct Certificate<'a> {
+    pub least: Least,
     pub message: &'a [u8; 32],
     pub bitmap: &'a [u8; BITMAP_BYTES],
     pub signature: &'a [u8; 96],
@@ -51,7 +62,7 @@ fn bits_of_set(count: usize, word: usize) -> u64 {
 
 /// Counts the signers and their stake, and calls `each` for every absent member, or, when fewer are present than absent, for every
 /// present one; `each` is told which. What all members have together is sealed, so a full bitmap costs nothing per member.
-/// BitBeyondSet or ShortQuorum.
+/// BitBeyondSet.
 #[inline(always)]
 fn visit_fewer(
     set: &SealedSet,
@@ -79,28 +90,43 @@ fn visit_fewer(
     if are_absent {
         stake_lamports = sub(set.header.total_stake_lamports, stake_lamports)?;
     }
-    require!(is_quorum(stake_lamports, set.header.total_stake_lamports)?, SettlementError::ShortQuorum);
     signers.count = count;
     signers.stake_lamports = stake_lamports;
     Ok(())
 }
 
+/// ShortQuorum or NobodySigned.
+fn check_least(set: &SealedSet, signers: &Signers, least: Least) -> Result<()> {
+    match least {
+        Least::Quorum => {
+            let is_enough = is_quorum(signers.stake_lamports, set.header.total_stake_lamports)?;
+            require!(is_enough, SettlementError::ShortQuorum);
+        }
+        Least::One => {
+            require!(signers.count > 0, SlashError::NobodySigned);
+        }
+    }
+    Ok(())
+}
+
+/// Counts the signers, whoever they are, and their stake; BitBeyondSet.
+#[inline(never)]
+pub fn weigh_signers(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], signers: &mut Signers) -> Result<()> {
+    visit_fewer(set, bitmap, signers, |_, _| Ok(()))
+}
+
 /// Counts the signers; BitBeyondSet or ShortQuorum.
 pub fn count_signers(set: &SealedSet, bitmap: &[u8; BITMAP_BYTES], signers: &mut Signers) -> Result<()> {
-    visit_fewer(set, bitmap, signers, |_, _| Ok(()))
+    weigh_signers(set, bitmap, signers)?;
+    check_least(set, signers, Least::Quorum)
 }
 
 /// Counts the signers and adds up their keys: the whole set's sum less the absent, or the sum of those present.
 #[inline(never)]
-fn sum_of_keys(
-    set: &SealedSet,
-    bitmap: &[u8; BITMAP_BYTES],
-    signers: &mut Signers,
-    sum: &mut [u8; 96],
-) -> Result<()> {
+fn sum_of_keys(set: &SealedSet, certificate: &Certificate, signers: &mut Signers, sum: &mut [u8; 96]) -> Result<()> {
     let mut present = bls::G1_INFINITY;
     *sum = set.header.aggregate_key;
-    visit_fewer(set, bitmap, signers, |entry, is_absent| {
+    visit_fewer(set, certificate.bitmap, signers, |entry, is_absent| {
         let result = if is_absent {
             bls::g1_sub(sum, &entry.bls_public_key)
         } else {
@@ -108,6 +134,7 @@ fn sum_of_keys(
         };
         result.map_err(|_| SettlementError::BrokenInvariant.into())
     })?;
+    check_least(set, signers, certificate.least)?;
     if signers.count < set.header.count - signers.count {
         *sum = present;
     }
@@ -115,12 +142,12 @@ fn sum_of_keys(
     Ok(())
 }
 
-/// Verifies the whole certificate against a sealed set.
+/// Verifies a certificate, of a quorum or of a single member, against a sealed set.
 #[inline(never)]
 pub fn verify(set: &SealedSet, certificate: &Certificate, signers: &mut Signers) -> Result<()> {
     let mut key = [0u8; 96];
     bls::mark("certificate: keys");
-    sum_of_keys(set, certificate.bitmap, signers, &mut key)?;
+    sum_of_keys(set, certificate, signers, &mut key)?;
     bls::mark("certificate: keys done");
     bls::verify(&key, certificate.message, certificate.signature, certificate.hints)
         .map_err(|error| refusal(error).into())

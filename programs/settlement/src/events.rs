@@ -95,3 +95,58 @@ pub struct Claimed {
     pub lamports: u64,
     pub claimed_total_lamports: u64,
 }
+
+#[event]
+pub struct ReceiptRecorded {
+    pub owner: Address,
+    pub epoch: u64,
+    pub attempt: u32,
+    pub message_hash: [u8; 32],
+    pub set_version: u64,
+    pub signers: u16,
+}
+
+#[event]
+pub struct ReceiptClosed {
+    pub owner: Address,
+    pub message_hash: [u8; 32],
+}
+
+/// applied_basis_points: of its stake before it equivocated in this epoch, this cut included.
+#[event]
+pub struct EquivocationSlashed {
+    pub validator: Address,
+    pub authority: Address,
+    pub epoch: u64,
+    pub applied_basis_points: u64,
+    pub cut_lamports: u64,
+    pub reporter: Address,
+    pub reporter_lamports: u64,
+}
+
+#[event]
+pub struct RejectedSlashed {
+    pub validator: Address,
+    pub authority: Address,
+    pub epoch: u64,
+    pub cut_lamports: u64,
+    pub reporter: Address,
+    pub reporter_lamports: u64,
+    pub pending_slashes: u64,
+}
+
+#[event]
+pub struct SignaturesAdded {
+    pub epoch: u64,
+    pub added: u16,
+    pub bitmap: [u8; 32],
+}
+
+#[event]
+pub struct CheckpointRewarded {
+    pub epoch: u64,
+    pub poster: Address,
+    pub poster_lamports: u64,
+    pub validators_lamports: u64,
+    pub signers: u16,
+}

@@ -98,4 +98,41 @@ pub mod settlement {
     pub fn claim(ctx: &mut Context<claim::Claim>, value: [u8; 80], siblings: &[[u8; 32]]) -> Result<()> {
         claim::handler(ctx, &value, siblings)
     }
+
+    // -- slashing and rewards --
+
+    /// Verifies what members of a set signed and keeps it as evidence: one vote is enough.
+    pub fn record_receipt(ctx: &mut Context<record_receipt::RecordReceipt>, args: record_receipt::RecordReceiptArgs) -> Result<()> {
+        record_receipt::handler(ctx, &args)
+    }
+
+    /// Closes a receipt and returns its rent to the owner.
+    pub fn close_receipt(ctx: &mut Context<close_receipt::CloseReceipt>) -> Result<()> {
+        close_receipt::handler(ctx)
+    }
+
+    /// Slashes a validator that signed two different messages of one epoch and attempt.
+    pub fn slash_equivocation(ctx: &mut Context<slash_equivocation::SlashEquivocation>, index_a: u8, index_b: u8) -> Result<()> {
+        slash_equivocation::handler(ctx, index_a, index_b)
+    }
+
+    /// Slashes an equivocator further, since more stake was found equivocating in the same epoch.
+    pub fn raise_equivocation(ctx: &mut Context<raise_equivocation::RaiseEquivocation>, epoch: u64) -> Result<()> {
+        raise_equivocation::handler(ctx, epoch)
+    }
+
+    /// Slashes a signer of a rejected checkpoint.
+    pub fn slash_rejected(ctx: &mut Context<slash_rejected::SlashRejected>, epoch: u64, index: u8) -> Result<()> {
+        slash_rejected::handler(ctx, epoch, index)
+    }
+
+    /// Adds signatures that came after the post, until the challenge window ends.
+    pub fn add_signatures(ctx: &mut Context<add_signatures::AddSignatures>, epoch: u64, args: add_signatures::AddSignaturesArgs) -> Result<()> {
+        add_signatures::handler(ctx, epoch, &args)
+    }
+
+    /// Pays poster and signers of a finalized checkpoint from the treasury, and counts who was absent.
+    pub fn reward_checkpoint(ctx: &mut Context<reward_checkpoint::RewardCheckpoint>, epoch: u64) -> Result<()> {
+        reward_checkpoint::handler(ctx, epoch)
+    }
 }

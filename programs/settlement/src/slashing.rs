@@ -48,8 +48,8 @@ impl Slash<'_> {
     /// Cuts `basis_points` of both pools (rounded down for each), passes the sentence, writes both into the validator's registry slot,
     /// when it has one, and pays. Neither Validator nor Registry header may be borrowed elsewhere meanwhile.
     #[inline(never)]
-    pub fn carry_out(&self, validator: &mut Validator, basis_points: u64, sentence: Sentence, cut: &mut Cut) -> Result<()> {
-        cut.lamports = validator.slash(basis_points)?;
+    pub fn carry_out(&self, validator: &mut Validator, basis_points: u64, sentence: Sentence) -> Result<Cut> {
+        let mut cut = Cut { lamports: validator.slash(basis_points)?, reporter_lamports: 0 };
         if sentence != Sentence::None {
             validator.flags |= VALIDATOR_JAILED;
             validator.jailed_slot = self.slot;
@@ -59,7 +59,8 @@ impl Slash<'_> {
         }
         validator.invariant()?;
         mirror(self.registry, validator)?;
-        self.pay_slash(cut)
+        self.pay_slash(&mut cut)?;
+        Ok(cut)
     }
 
     /// The reporter's share to the reporter, the rest to the Treasury.

@@ -92,13 +92,25 @@ pub fn open_vault(payer: &AccountView, vault: &AccountView) -> Result<()> {
 }
 
 /// From a vault of ours, which stays rent-exempt.
-#[inline(never)]
+#[inline(always)]
 pub fn pay_out(vault: &AccountView, to: &AccountView, lamports: u64, seed: &[u8], bump: u8) -> Result<()> {
+    pay_from(&Vault { account: vault, seed, bump }, to, lamports)
+}
+
+/// One struct, since BPF passes five arguments at most, the pointer to the result included.
+struct Vault<'a> {
+    account: &'a AccountView,
+    seed: &'a [u8],
+    bump: u8,
+}
+
+#[inline(never)]
+fn pay_from(vault: &Vault, to: &AccountView, lamports: u64) -> Result<()> {
     let floor = add(lamports, rent_floor_lamports()?)?;
-    require!(vault.lamports() >= floor, SettlementError::VaultBelowRent);
-    let bump_seed = [bump];
-    let seeds = [Seed::from(seed), Seed::from(&bump_seed)];
-    Transfer { from: vault, to, lamports }.invoke_signed(&[Signer::from(&seeds)])
+    require!(vault.account.lamports() >= floor, SettlementError::VaultBelowRent);
+    let bump_seed = [vault.bump];
+    let seeds = [Seed::from(vault.seed), Seed::from(&bump_seed)];
+    Transfer { from: vault.account, to, lamports }.invoke_signed(&[Signer::from(&seeds)])
 }
 
 /// Data of an account that the instruction has already checked to be ours, beside its typed header.

@@ -17,6 +17,9 @@ fn sizes() {
         ("Validator", size_of::<Validator>(), 224),
         ("InboxEntry", size_of::<InboxEntry>(), 136),
         ("Checkpoint", size_of::<Checkpoint>(), 424),
+        ("Receipt", size_of::<Receipt>(), 120),
+        ("Offence", size_of::<Offence>(), 72),
+        ("EquivocationTally", size_of::<EquivocationTally>(), 40),
         ("Claim", size_of::<Claim>(), 16),
         ("ProofBuffer", ProofBuffer::HEADER_BYTES, 56),
     ];
@@ -33,6 +36,9 @@ fn every_account_starts_with_its_version() {
     assert_eq!(offset_of!(Validator, version), 0);
     assert_eq!(offset_of!(InboxEntry, version), 0);
     assert_eq!(offset_of!(Checkpoint, version), 0);
+    assert_eq!(offset_of!(Receipt, version), 0);
+    assert_eq!(offset_of!(Offence, version), 0);
+    assert_eq!(offset_of!(EquivocationTally, version), 0);
     assert_eq!(offset_of!(Claim, version), 0);
     assert_eq!(offset_of!(ProofBuffer, version), 0);
 }
@@ -51,4 +57,8 @@ fn offsets() {
     assert_eq!(offset_of!(ValidatorSlot, stake_lamports), 128);
     assert_eq!(offset_of!(Checkpoint, hash), 32);
     assert_eq!(offset_of!(InboxEntry, hash_after), 96);
+    assert_eq!(offset_of!(Receipt, message_hash), 56);
+    assert_eq!(offset_of!(Receipt, bitmap), 88);
+    assert_eq!(offset_of!(Offence, applied_basis_points), 56);
+    assert_eq!(offset_of!(EquivocationTally, stake_lamports), 24);
 }

@@ -2,6 +2,9 @@
 
 use anchor_lang::prelude::*;
 
+pub mod slash;
+pub use slash::SlashError;
+
 #[error_code]
 #[derive(Debug, PartialEq, Eq)]
 pub enum SettlementError {

@@ -5,9 +5,11 @@
 // derive(Accounts) binds #[instruction] arguments in generated functions that do not use them.
 #![allow(unused_variables)]
 
+pub mod add_signatures;
 pub mod advance_validator_set;
 pub mod claim;
 pub mod close_proof_buffer;
+pub mod close_receipt;
 pub mod create_proof_buffer;
 pub mod create_validator_set;
 pub mod deposit;
@@ -16,5 +18,10 @@ pub mod grow_registry;
 pub mod grow_validator_set;
 pub mod initialize;
 pub mod post_checkpoint;
+pub mod raise_equivocation;
+pub mod record_receipt;
 pub mod register_validator;
+pub mod reward_checkpoint;
+pub mod slash_equivocation;
+pub mod slash_rejected;
 pub mod write_proof_buffer;

@@ -1,7 +1,7 @@
 use crate::{
     storage::{create, created, data_of, is_unused},
     bls::HINT_BYTES,
-    certificate::{verify, Certificate, SealedSet, Signers},
+    certificate::{verify, Certificate, Least, SealedSet, Signers},
     constants::*,
     error::SettlementError,
     events::CheckpointPosted,
@@ -141,8 +141,13 @@ fn check_certificate(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found
         set_hash: &set.set_hash,
     };
     message.hash(&config.domain(), &mut found.hash);
-    let certificate =
-        Certificate { message: &found.hash, bitmap: &args.bitmap, signature: &args.signature, hints: &args.hints };
+    let certificate = Certificate {
+        least: Least::Quorum,
+        message: &found.hash,
+        bitmap: &args.bitmap,
+        signature: &args.signature,
+        hints: &args.hints,
+    };
     let sealed = SealedSet { header: set, entries: entries(data_of(set.account()), set.count as usize)? };
     verify(&sealed, &certificate, &mut found.signers)
 }
