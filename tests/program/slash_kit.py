@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 
 from settlement import bls, idl, messages, pda, slash_accounts, slash_instructions
 from settlement.accounts import CheckpointStatus
-from settlement.borsh import Reader, decode
+from settlement.borsh import fixed_size
 from tests.program.kit import SOL, Chain
 
 ALL = 10_000
@@ -147,7 +147,5 @@ def offset_of(kind: str, name: str) -> int:
     for field in types[kind]["type"]["fields"]:
         if field["name"] == name:
             return offset
-        reader = Reader(bytes(4_096))
-        decode(field["type"], reader, types, name)
-        offset += 4_096 - len(reader.rest())
+        offset += fixed_size(field["type"], types)
     raise KeyError(name)

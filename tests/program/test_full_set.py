@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from solders.pubkey import Pubkey
 
-from settlement import pda
+from settlement import pda, slash_instructions
 from settlement.accounts import MAX_VALIDATORS
 from settlement.validator_set import bitmap_to_bytes
+from tests.program import slash_kit
 from tests.program.kit import LARGEST_COMPUTE, STAKE, TRANSACTION_BYTES, Chain, refuses, validator
 
 
@@ -56,3 +57,45 @@ def test_170_of_256_are_no_quorum(full: Chain) -> None:
 
 def test_the_largest_set_advances_in_one_transaction(full: Chain) -> None:
     assert full.compute_units["advance_validator_set"] < LARGEST_COMPUTE // 2
+
+
+def test_256_are_rewarded_in_one_transaction(full: Chain) -> None:
+    """Late signatures of 85 first; then every member's slot is written. Dearest when products need 128 bits: by overwrite."""
+    program = full.program_id
+    full.svm.airdrop(pda.treasury(program), 10**9)
+    full.advance(1)
+    message = full.post(range(171))
+    late = range(171, MAX_VALIDATORS)
+    signature = slash_kit.signature(full, message, late)
+    bits = sum(1 << index for index in late)
+    digest = message.hash(full.domain)
+    full.send(
+        slash_instructions.add_signatures(program, full.payer.pubkey(), message.epoch, 1, digest, bits, signature)
+    )
+    full.advance(full.config.parameters.challenge_window_slots + 1)
+    config = full.config
+    for epoch in range(config.finalized.epoch + 1, message.epoch + 1):
+        full.finalize(epoch)
+    address = pda.validator_set(program, 1)
+    sealed = full.data(address)
+    dearest = bytearray(sealed)
+    for index in range(MAX_VALIDATORS):
+        place = 472 + 136 * index + 128
+        dearest[place : place + 8] = ((1 << 53) - index).to_bytes(8, "little")
+    offset = slash_kit.offset_of("ValidatorSet", "total_stake_lamports")
+    total = sum((1 << 53) - index for index in range(MAX_VALIDATORS))
+    dearest[offset : offset + 8] = total.to_bytes(8, "little")
+    full.overwrite(address, bytes(dearest))
+    for epoch in range(1, message.epoch + 1):
+        held = full.checkpoint(epoch)
+        done = full.send(
+            slash_instructions.reward_checkpoint(program, full.payer.pubkey(), epoch, held.parent_epoch, 1, held.poster)
+        )
+        assert done.compute_units_consumed() < LARGEST_COMPUTE // 2
+    full.overwrite(address, sealed)
+    slots = full.registry.slots
+    assert all(slot.misses == 0 and slot.reward_lamports > 90_000 // 257 for slot in slots)
+    assert full.lamports(pda.stake_vault(program)) == (
+        full.svm.minimum_balance_for_rent_exemption(0)
+        + sum(slot.stake_lamports + slot.reward_lamports for slot in slots)
+    )

@@ -12,8 +12,9 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import idl, instructions, pda
-from settlement.accounts import LOCALNET_PROFILE
+from settlement import idl, instructions, pda, slash_instructions
+from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
+from tests.program import slash_kit
 from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
 from tests.program.test_claims import account, fill_buffer, owing, path
 
@@ -111,6 +112,63 @@ def _claim() -> Call:
     return chain, instructions.claim(chain.program_id, chain.payer.pubkey(), account(SOL).encode(), [], buffer), []
 
 
+def _record_receipt() -> Call:
+    chain = _up()
+    return chain, slash_kit.receipt_of(chain, chain.payer, chain.message(), [0]), []
+
+
+def _close_receipt() -> Call:
+    chain = _up()
+    message = chain.message()
+    slash_kit.record(chain, chain.payer, message, [0])
+    digest = message.hash(chain.domain)
+    return chain, slash_instructions.close_receipt(chain.program_id, chain.payer.pubkey(), digest), []
+
+
+def _slash_equivocation() -> Call:
+    chain = _up()
+    first, second = slash_kit.two_messages(chain)
+    evidence = slash_kit.record(chain, chain.payer, first, [0]), slash_kit.record(chain, chain.payer, second, [0])
+    return chain, slash_kit.slashing(chain, chain.payer, 0, evidence), []
+
+
+def _raise_equivocation() -> Call:
+    """The offence is as if it had been punished when the tally was lower."""
+    chain, built, _ = _slash_equivocation()
+    chain.send(built)
+    address = slash_kit.validator_address(chain, 0)
+    offence = pda.offence(chain.program_id, address, 1)
+    slash_kit.overwrite_u64(chain, offence, "Offence", "applied_basis_points", 500)
+    return chain, slash_instructions.raise_equivocation(chain.program_id, chain.payer.pubkey(), address, 1), []
+
+
+def _slash_rejected() -> Call:
+    chain = _up()
+    chain.post()
+    slash_kit.with_status_by_overwrite(chain, 1, CheckpointStatus.REJECTED, pending_slashes=1)
+    address = slash_kit.validator_address(chain, 0)
+    return chain, slash_instructions.slash_rejected(chain.program_id, chain.payer.pubkey(), address, 1, 1, 0), []
+
+
+def _add_signatures() -> Call:
+    chain = Chain.new().bring_up([validator(0), validator(1, 10_000_000)])
+    message = chain.post([1])
+    digest, signature = message.hash(chain.domain), slash_kit.signature(chain, message, [0])
+    payer = chain.payer.pubkey()
+    return chain, slash_instructions.add_signatures(chain.program_id, payer, 1, 1, digest, 1, signature), []
+
+
+def _reward() -> Call:
+    chain = _up()
+    chain.svm.airdrop(pda.treasury(chain.program_id), SOL)
+    chain.settle()
+    chain.settle()
+    poster, anybody = chain.payer.pubkey(), chain.authority
+    chain.send(slash_instructions.reward_checkpoint(chain.program_id, poster, 1, 0, 1, poster))
+    built = slash_instructions.reward_checkpoint(chain.program_id, anybody.pubkey(), 2, 1, 1, poster)
+    return chain, built, [anybody]
+
+
 CALLS: dict[str, Callable[[], Call]] = {
     "initialize": _initialize,
     "grow_registry": _grow_registry,
@@ -125,6 +183,13 @@ CALLS: dict[str, Callable[[], Call]] = {
     "write_proof_buffer": _write_buffer,
     "close_proof_buffer": _close_buffer,
     "claim": _claim,
+    "record_receipt": _record_receipt,
+    "close_receipt": _close_receipt,
+    "slash_equivocation": _slash_equivocation,
+    "raise_equivocation": _raise_equivocation,
+    "slash_rejected": _slash_rejected,
+    "add_signatures": _add_signatures,
+    "reward_checkpoint": _reward,
 }
 every_instruction = pytest.mark.parametrize("name", CALLS)
 

@@ -14,7 +14,7 @@ use anchor_lang::{prelude::*, programs::System};
 #[derive(Accounts)]
 #[instruction(epoch: u64)]
 pub struct RewardCheckpoint {
-    #[account(unsafe(dup))]
+    #[account(mut, unsafe(dup))]
     pub payer: Signer,
     #[account(seeds = [CONFIG_SEED], bump = config.bump)]
     pub config: Account<Config>,

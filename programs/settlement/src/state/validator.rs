@@ -8,9 +8,9 @@ use anchor_lang::prelude::*;
 /// slot_index of a validator that has no registry slot.
 pub const NO_SLOT: u64 = u64::MAX;
 
-/// It signs no more until it is unjailed.
+/// It missed too much or signed what was rejected: it signs no more until it is unjailed.
 pub const VALIDATOR_JAILED: u8 = 1;
-/// It equivocated or signed what was rejected: it never comes back, and takes no more stake.
+/// It equivocated: it never comes back, and takes no more stake.
 pub const VALIDATOR_TOMBSTONED: u8 = 2;
 
 /// One validator, for as long as the program lives: a BLS key registers once, ever, whatever becomes of its validator.
