@@ -46,7 +46,7 @@ async def next_nonce(client: SequencerClient) -> int:
 
 async def withdraw(client: SequencerClient, lamports: int) -> dict[str, Any]:
     nonce = await next_nonce(client)
-    payload = EconomicEvent(Event.WITHDRAWAL, nonce=nonce, lamports=lamports)
+    payload = EconomicEvent(Event.WITHDRAWAL, number=nonce, lamports=lamports)
     record = Record(Op.ECONOMIC_EVENT, 0, node_id(client.public_key), bytes(32), payload)
     answer = await client.call_record("withdraw", {"lamports": lamports, "nonce": nonce}, record)
     return {

@@ -74,12 +74,14 @@ def one_state(state: State) -> dict[str, Any]:
 
 
 def make_batches() -> dict[str, Any]:
-    first = scenario.first()
+    epochs = [scenario.first()]
+    for make in (scenario.second, scenario.third, scenario.fourth):
+        epochs.append(make(epochs[-1]))
     return {
         **DOMAIN,
         "treasury": kit.TREASURY.hex(),
         "set": one_set(scenario.VALIDATORS, []),
-        "epochs": [one_epoch(epoch) for epoch in (first, scenario.second(first))],
+        "epochs": [one_epoch(epoch) for epoch in epochs],
     }
 
 

@@ -39,7 +39,8 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 
 
 def make_tags() -> dict[str, Any]:
-    names = "checkpoint genesis inbox inbox-entry inbox-deposit validator-set proof-of-possession task commitment result sample authorisation rpc"
+    names = "checkpoint genesis inbox inbox-entry inbox-deposit inbox-task inbox-withdrawal inbox-task-id validator-set proof-of-possession"
+    names += " task commitment result sample authorisation rpc"
     names += " results-root trace-root data-root work-root state-node state-leaf account-key account task-key task-leaf totals-key totals"
     return {"tags": {name: tag(name).hex() for name in names.split()}}
 
@@ -77,6 +78,8 @@ def make_messages() -> dict[str, Any]:
                 "task_id": task.hex(),
             }
         ],
+        "inbox_tasks": [inbox_task()],
+        "inbox_withdrawals": [inbox_withdrawal()],
         "commitments": [
             {
                 "task_id": task.hex(),
@@ -111,7 +114,9 @@ def inbox() -> list[dict[str, Any]]:
     found, previous, total = [], messages.genesis_inbox_hash(kit.DOMAIN), 0
     for index, (slot, lamports) in enumerate([(11, 5_000_000), (11, 10_000), (4_000_000_000, 2**60)]):
         beneficiary = kit.public_key(f"depositor {index}")
-        entry = InboxEntry(index, slot, messages.DEPOSIT_KIND, lamports, messages.deposit_payload_hash(beneficiary))
+        entry = InboxEntry(
+            index, slot, messages.InboxKind.DEPOSIT, lamports, messages.deposit_payload_hash(beneficiary)
+        )
         after, total = messages.next_inbox_hash(previous, entry), total + lamports
         found.append(
             {
@@ -124,6 +129,21 @@ def inbox() -> list[dict[str, Any]]:
         )
         previous = after
     return found
+
+
+def inbox_task() -> dict[str, Any]:
+    client, deadline = kit.public_key("client"), 2**33
+    task = messages.inbox_task_id(kit.DOMAIN, client, 7, kit.SPEC_HASH)
+    payload_hash = messages.task_payload_hash(client, kit.SPEC_HASH, Kind.TRAINING, Mode.REPLAY, deadline)
+    fields = {"client": client.hex(), "inbox_index": "7", "spec_hash": kit.SPEC_HASH.hex(), "kind": 1, "mode": 2}
+    return {**fields, "deadline_slot": str(deadline), "payload_hash": payload_hash.hex(), "task_id": task.hex()}
+
+
+def inbox_withdrawal() -> dict[str, Any]:
+    owner, task = kit.public_key("client"), kit.task_id("client", 7)
+    payload_hash = messages.withdrawal_payload_hash(owner, U64_MAX, task)
+    fields = {"owner": owner.hex(), "withdraw_lamports": str(U64_MAX), "task_id": task.hex()}
+    return {**fields, "payload_hash": payload_hash.hex()}
 
 
 def possession(index: int) -> dict[str, Any]:
@@ -191,6 +211,10 @@ def make_records() -> dict[str, Any]:
         kit.refund("client", task, 1_000_000),
         kit.slash("worker", task, 2_000_000),
         kit.withdrawal("client", 8, 500),
+        kit.inbox_task("client", 10_000, 13, 5000, slot=4_000_000_000),
+        kit.inbox_task("client", U64_MAX, U64_MAX, U64_MAX, slot=U64_MAX, kind=Kind.SIMULATION, mode=Mode.ZK),
+        kit.forced_withdrawal("client", 10_000, 14, 250_000, task),
+        kit.forced_withdrawal("client", 10_000, 15, U64_MAX),
         Record(Op.NETWORK_STATE, kit.TIME, bytes(20), bytes(32), network),
     ]
     return {"valid": [record_vector(record) for record in valid], "invalid": invalid_records()}
@@ -198,9 +222,11 @@ def make_records() -> dict[str, Any]:
 
 def invalid_records() -> list[dict[str, str]]:
     deposit = records.encode(kit.deposit("client", 5, 0))
+    task = records.encode(kit.inbox_task("client", 5, 0))
+    withdrawal = records.encode(kit.forced_withdrawal("client", 5, 0, 1))
 
-    def patched(index: int, byte: int) -> bytes:
-        body = deposit[:index] + bytes([byte]) + deposit[index + 1 : 156]
+    def patched(index: int, byte: int, record: bytes = deposit) -> bytes:
+        body = record[:index] + bytes([byte]) + record[index + 1 : 156]
         return body + crc32(body).to_bytes(4, "big")
 
     cases = [
@@ -209,10 +235,19 @@ def invalid_records() -> list[dict[str, str]]:
         (patched(0, 2), "version"),
         (patched(1, 0), "op code"),
         (patched(1, 9), "op code"),
-        (patched(155, 1), "padding"),
-        (patched(58, 6), "event"),
-        (patched(66, 1), "unused nonce"),
+        (patched(155, 1, records.encode(kit.submission("client"))), "padding"),
+        (patched(58, 0), "event"),
+        (patched(58, 8), "event"),
+        (patched(66, 1), "unused number"),
         (patched(57, 1), "unused task"),
+        (patched(123, 1), "unused spec hash"),
+        (patched(155, 0x12), "unused kind and mode"),
+        (patched(155, 0x02, task), "kind 0"),
+        (patched(155, 0x52, task), "kind 5"),
+        (patched(155, 0x10, task), "mode 0"),
+        (patched(155, 0x15, task), "mode 5"),
+        (patched(123, 1, withdrawal), "unused spec hash"),
+        (patched(155, 0x12, withdrawal), "unused kind and mode"),
     ]
     return [{"record": data.hex(), "why": why} for data, why in cases]
 

@@ -13,7 +13,7 @@ from settlement.records import Record
 from tests.settlement import kit
 
 NARROW = frozenset({"attempt", "kind", "mode", "op", "time", "set_index", "verdict", "reason", "replayed", "intervals"})
-NARROW |= {"accuracy_ppm", "validators", "workers", "active_tasks", "event", "status"}
+NARROW |= {"kind_mode", "accuracy_ppm", "validators", "workers", "active_tasks", "event", "status"}
 DOMAIN = {"genesis": kit.DOMAIN.genesis.hex(), "program": kit.DOMAIN.program.hex()}
 
 

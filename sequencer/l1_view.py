@@ -15,7 +15,7 @@ from sequencer.rows import DepositRow
 from settlement import records
 from settlement.accounts import Config, InboxEntryAccount
 from settlement.errors import L1Disagreement
-from settlement.messages import DEPOSIT_KIND, deposit_payload_hash, next_inbox_hash
+from settlement.messages import InboxKind, deposit_payload_hash, next_inbox_hash
 from settlement.records import EconomicEvent, Event, Op, Record
 from settlement.signing import node_id
 
@@ -145,7 +145,7 @@ def deposit_row(entry: InboxEntryAccount, previous_hash: bytes, unix_time: int) 
     if next_inbox_hash(previous_hash, entry.entry) != entry.hash_after:
         return None
     beneficiary = bytes(entry.beneficiary)
-    if entry.kind != DEPOSIT_KIND or entry.payload_hash != deposit_payload_hash(beneficiary):
+    if entry.kind != InboxKind.DEPOSIT or entry.payload_hash != deposit_payload_hash(beneficiary):
         raise ValueError(f"inbox entry {entry.index} of kind {entry.kind} is no deposit that this version understands")
     event = EconomicEvent(
         Event.DEPOSIT, lamports=entry.lamports, inbox_index=entry.index, slot=entry.slot, public_key=beneficiary

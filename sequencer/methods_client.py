@@ -107,7 +107,7 @@ def need_room(node: Node) -> None:
 
 
 def _withdrawal(node: Node, owner: bytes, params: p.Withdraw) -> Record:
-    payload = EconomicEvent(Event.WITHDRAWAL, nonce=params.nonce, lamports=params.lamports)
+    payload = EconomicEvent(Event.WITHDRAWAL, number=params.nonce, lamports=params.lamports)
     return Record(Op.ECONOMIC_EVENT, 0, node_id(owner), bytes(32), payload)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Any
 
 from settlement.signing import Domain
 from settlement.tags import U32_MAX, H, fixed, from_hex, u32le, u64le
 
-DEPOSIT_KIND = 1
-"""The kind of an inbox entry that credits an L2 account."""
+
+class InboxKind(IntEnum):
+    """Kinds of inbox entry. Each credits an L2 account; a TASK then makes a task and a WITHDRAWAL takes lamports out. 4 is kept for strikes."""
+
+    DEPOSIT = 1
+    TASK = 2
+    WITHDRAWAL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,35 @@ def next_inbox_hash(previous: bytes, entry: InboxEntry) -> bytes:
 def deposit_payload_hash(beneficiary: bytes) -> bytes:
     """Payload hash of a deposit for the L2 account of this public key."""
     return H("inbox-deposit", fixed("beneficiary", beneficiary, 32))
+
+
+def task_payload_hash(client: bytes, spec_hash: bytes, kind: int, mode: int, deadline_slot: int) -> bytes:
+    """Payload hash of an inbox entry that makes a task."""
+    return H(
+        "inbox-task",
+        fixed("client", client, 32),
+        fixed("spec hash", spec_hash, 32),
+        kind.to_bytes(1, "little"),
+        mode.to_bytes(1, "little"),
+        u64le(deadline_slot),
+    )
+
+
+def withdrawal_payload_hash(owner: bytes, withdraw_lamports: int, task_id: bytes) -> bytes:
+    """Payload hash of a forced withdrawal. `task_id` is the overdue task to be refunded first, or zeros."""
+    return H("inbox-withdrawal", fixed("owner", owner, 32), u64le(withdraw_lamports), fixed("task id", task_id, 32))
+
+
+def inbox_task_id(domain: Domain, client: bytes, inbox_index: int, spec_hash: bytes) -> bytes:
+    """The id of the task that inbox entry `inbox_index` makes."""
+    return H(
+        "inbox-task-id",
+        domain.genesis,
+        domain.program,
+        fixed("client", client, 32),
+        u64le(inbox_index),
+        fixed("spec hash", spec_hash, 32),
+    )
 
 
 def task_id(domain: Domain, client_public_key: bytes, nonce: int, spec_hash: bytes) -> bytes:

@@ -67,11 +67,15 @@ class Mode(IntEnum):
 
 
 class Event(IntEnum):
+    """8 is kept for STRIKE."""
+
     DEPOSIT = 1
     PAYMENT = 2
     REFUND = 3
     SLASH = 4
     WITHDRAWAL = 5
+    INBOX_TASK = 6
+    FORCED_WITHDRAWAL = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +146,32 @@ class VerificationProof:
 
 @dataclass(frozen=True, slots=True)
 class EconomicEvent:
-    """Money that moves. EVENT_FIELDS says which fields an event uses; the others are zero."""
+    """Money that moves. EVENT_FIELDS says which fields an event uses; the others are zero.
+
+    number is the nonce of a WITHDRAWAL, the deadline slot of an INBOX_TASK, the lamports asked for by a FORCED_WITHDRAWAL.
+    kind_mode is kind << 4 | mode of an INBOX_TASK.
+    """
 
     OP: ClassVar = Op.ECONOMIC_EVENT
-    LAYOUT: ClassVar = struct.Struct(">BQQQQ32s")
+    LAYOUT: ClassVar = struct.Struct(">BQQQQ32s32sB")
     event: Event
-    nonce: int = 0
+    number: int = 0
     lamports: int = 0
     inbox_index: int = 0
     slot: int = 0
     public_key: bytes = bytes(32)
+    spec_hash: bytes = bytes(32)
+    kind_mode: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        """Of an INBOX_TASK."""
+        return Kind(self.kind_mode >> 4)
+
+    @property
+    def mode(self) -> Mode:
+        """Of an INBOX_TASK."""
+        return Mode(self.kind_mode & 0x0F)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +197,20 @@ Payload = (
     | NetworkState
 )
 
+_INBOX_FIELDS: Final = frozenset({"lamports", "inbox_index", "slot", "public_key"})
 EVENT_FIELDS: Final[dict[Event, frozenset[str]]] = {
-    Event.DEPOSIT: frozenset({"lamports", "inbox_index", "slot", "public_key"}),
+    Event.DEPOSIT: _INBOX_FIELDS,
     Event.PAYMENT: frozenset({"task", "lamports"}),
     Event.REFUND: frozenset({"task", "lamports"}),
     Event.SLASH: frozenset({"task", "lamports"}),
-    Event.WITHDRAWAL: frozenset({"nonce", "lamports"}),
+    Event.WITHDRAWAL: frozenset({"number", "lamports"}),
+    Event.INBOX_TASK: _INBOX_FIELDS | {"task", "number", "spec_hash", "kind_mode"},
+    Event.FORCED_WITHDRAWAL: _INBOX_FIELDS | {"task", "number"},
 }
 """The fields each economic event uses besides the event and the node."""
+
+INBOX_EVENTS: Final = frozenset({Event.DEPOSIT, Event.INBOX_TASK, Event.FORCED_WITHDRAWAL})
+"""The events that take an inbox entry; they stand before every other record of a batch."""
 
 _PAYLOADS: Final[dict[Op, type[Payload]]] = {
     kind.OP: kind
@@ -256,6 +282,8 @@ class Record:
                 raise RecordError(f"{member.name} must be a {member.enum.__name__}, got {value!r}")
             else:
                 _check_unsigned(member.name, value, member.width)
+        if isinstance(self.payload, EconomicEvent) and self.payload.event is Event.INBOX_TASK:
+            _check_kind_mode(self.payload.kind_mode)
         for name in _unused(self.payload):
             holder: Any = self if name in ("node", "task") else self.payload
             if any(value) if isinstance(value := getattr(holder, name), bytes) else value:
@@ -299,9 +327,15 @@ def needs_authorisation(record: Record) -> bool:
     return record.op in (Op.TASK_SUBMISSION, Op.TASK_RESULT, Op.WORKER_REGISTRATION, Op.CONSENSUS_VOTE)
 
 
+def inbox_event(record: Record) -> EconomicEvent | None:
+    """The payload of a record that takes an inbox entry; None for every other record."""
+    payload = record.payload
+    return payload if isinstance(payload, EconomicEvent) and payload.event in INBOX_EVENTS else None
+
+
 def _unused(payload: Payload) -> tuple[str, ...]:
     if isinstance(payload, EconomicEvent):
-        names = ("task", "nonce", "lamports", "inbox_index", "slot", "public_key")
+        names = ("task", *(member.name for member in _FIELDS[Op.ECONOMIC_EVENT][1:]))
         return tuple(name for name in names if name not in EVENT_FIELDS[payload.event])
     if isinstance(payload, WorkerRegistration):
         return ("task",)
@@ -319,6 +353,11 @@ def _enum(member: _Field, value: Any) -> Any:
         return member.enum(value)
     except ValueError:
         raise RecordError(f"{member.name} {value} is not known") from None
+
+
+def _check_kind_mode(kind_mode: int) -> None:
+    if kind_mode >> 4 not in set(Kind) or kind_mode & 0x0F not in set(Mode):
+        raise RecordError(f"kind_mode must be kind << 4 | mode of a known kind and mode, got {kind_mode:#04x}")
 
 
 def _check_unsigned(name: str, value: object, width: int) -> None:

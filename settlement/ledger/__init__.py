@@ -3,6 +3,7 @@
 from settlement.ledger import batch
 from settlement.ledger.authorisation import check_authorisation, check_sample_signature
 from settlement.ledger.batch import MAX_RECORDS, BatchBuilder, BatchRoots, Parent, check_batch
+from settlement.ledger.context import Context
 from settlement.ledger.leaves import (
     TOTALS_KEY,
     Account,
@@ -15,7 +16,7 @@ from settlement.ledger.leaves import (
 )
 from settlement.ledger.rejection import BatchError, InvariantError, LedgerRejection, Rejection
 from settlement.ledger.state import State, verify_proof
-from settlement.ledger.transition import MIN_WORKER_STAKE, Context, apply
+from settlement.ledger.transition import MIN_WORKER_STAKE, apply
 
 __all__ = [
     "MAX_RECORDS",

@@ -4,9 +4,9 @@ VERIFICATION_PROOF."""
 from __future__ import annotations
 
 from settlement import bls, messages, records, signing
+from settlement.ledger.context import Context, validator_at
 from settlement.ledger.rejection import LedgerRejection, Rejection
 from settlement.ledger.state import State
-from settlement.ledger.transition import Context, validator_at
 from settlement.records import Record, VerificationProof
 from settlement.signing import EMPTY, Authorisation, Domain
 

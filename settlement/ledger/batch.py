@@ -11,11 +11,12 @@ from typing import Final
 
 from settlement import merkle, messages, records
 from settlement.ledger.authorisation import check_authorisation, check_sample_signature
+from settlement.ledger.context import Context
 from settlement.ledger.rejection import BatchError, LedgerRejection, Rejection
 from settlement.ledger.state import State
-from settlement.ledger.transition import Context, apply
-from settlement.messages import CheckpointMessage, InboxEntry
-from settlement.records import RECORD_BYTES, EconomicEvent, Event, Record, RecordError, VerificationProof
+from settlement.ledger.transition import apply
+from settlement.messages import CheckpointMessage, InboxEntry, InboxKind
+from settlement.records import RECORD_BYTES, Event, Record, RecordError, VerificationProof, inbox_event
 from settlement.signing import AUTHORISATION_BYTES, EMPTY, Authorisation, Domain
 
 MAX_RECORDS: Final = 4096
@@ -71,7 +72,7 @@ class BatchBuilder:
         self._records: list[bytes] = []
         self._authorisations: list[bytes] = []
         self._trace = [parent_state.root]
-        self._only_deposits = True
+        self._only_inbox = True
         self.state = parent_state
 
     def __len__(self) -> int:
@@ -81,11 +82,13 @@ class BatchBuilder:
         """Appends a record and gives the state after it. LedgerRejection leaves the batch as it was."""
         if len(self._records) >= MAX_RECORDS:
             raise LedgerRejection(Rejection.TOO_MANY_RECORDS, f"a batch has at most {MAX_RECORDS} records")
-        deposit = isinstance(record.payload, EconomicEvent) and record.payload.event is Event.DEPOSIT
-        if deposit and not self._only_deposits:
-            raise LedgerRejection(Rejection.DEPOSIT_NOT_FIRST, "deposits stand before every other record of a batch")
+        from_inbox = inbox_event(record) is not None
+        if from_inbox and not self._only_inbox:
+            raise LedgerRejection(
+                Rejection.INBOX_NOT_FIRST, "what the inbox forces stands before every other record of a batch"
+            )
         self.state = apply(self.state, record, self._context)
-        self._only_deposits = deposit
+        self._only_inbox = from_inbox
         self._records.append(records.encode(record))
         self._authorisations.append(authorisation.encode())
         if len(self._records) % RECORDS_PER_TRACE_ENTRY == 0:
@@ -138,13 +141,29 @@ def split(data: bytes) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def inbox_entry(record: Record) -> InboxEntry | None:
+    """The inbox entry that the record takes, as L1 must have it; None for a record that takes none."""
+    event = inbox_event(record)
+    if event is None:
+        return None
+    if event.event is Event.DEPOSIT:
+        kind, payload_hash = InboxKind.DEPOSIT, messages.deposit_payload_hash(event.public_key)
+    elif event.event is Event.INBOX_TASK:
+        kind = InboxKind.TASK
+        payload_hash = messages.task_payload_hash(
+            event.public_key, event.spec_hash, event.kind, event.mode, event.number
+        )
+    else:
+        kind = InboxKind.WITHDRAWAL
+        payload_hash = messages.withdrawal_payload_hash(event.public_key, event.number, record.task)
+    return InboxEntry(event.inbox_index, event.slot, kind, event.lamports, payload_hash)
+
+
 def inbox_hash(previous: bytes, batch: Iterable[Record]) -> bytes:
-    """The inbox hash at the cursor after the batch's deposits, from that at its parent's cursor."""
+    """The inbox hash at the cursor after the batch's inbox records, from that at its parent's cursor."""
     for record in batch:
-        event = record.payload
-        if isinstance(event, EconomicEvent) and event.event is Event.DEPOSIT:
-            payload_hash = messages.deposit_payload_hash(event.public_key)
-            entry = InboxEntry(event.inbox_index, event.slot, messages.DEPOSIT_KIND, event.lamports, payload_hash)
+        entry = inbox_entry(record)
+        if entry is not None:
             previous = messages.next_inbox_hash(previous, entry)
     return previous
 

@@ -8,11 +8,12 @@ settlement/ledger/authorisation.py and batch.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from settlement import messages
-from settlement.ledger.leaves import Account, Step, Task, TaskStatus, next_status
+from settlement.ledger.context import Context, validator_at
+from settlement.ledger.leaves import TRANSITIONS, Account, Step, Task, TaskStatus, next_status
 from settlement.ledger.rejection import InvariantError, LedgerRejection, Rejection
 from settlement.ledger.state import State
 from settlement.records import (
@@ -28,10 +29,10 @@ from settlement.records import (
     Verdict,
     VerificationProof,
     WorkerRegistration,
+    inbox_event,
 )
-from settlement.signing import Domain, node_id
-from settlement.tags import U64_MAX, fixed
-from settlement.validator_set import SetEntry, ValidatorSet
+from settlement.signing import node_id
+from settlement.tags import U64_MAX
 
 MIN_WORKER_STAKE: Final = 1_000_000
 """Lamports a worker must have locked to reveal a result."""
@@ -39,27 +40,10 @@ SUPPORTED_KINDS: Final = frozenset({Kind.TRAINING})
 SUPPORTED_MODES: Final = frozenset({Mode.REPLAY})
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a transition depends on besides state and record. base_slot is the parent's cut_slot, 0 in epoch 1: every attempt of an epoch has
-    the same. treasury is the public key (32 bytes) whose L2 account receives slashed stake."""
-
-    domain: Domain
-    epoch: int
-    base_slot: int
-    validator_set: ValidatorSet
-    treasury: bytes
-
-    def __post_init__(self) -> None:
-        fixed("treasury", self.treasury, 32)
-
-
 def apply(state: State, record: Record, context: Context) -> State:
     """The state after `record`. LedgerRejection when it cannot follow this state, which is left as it was."""
     after = unchecked(state, record, context)
-    payload = record.payload
-    entered = payload.lamports if isinstance(payload, EconomicEvent) and payload.event is Event.DEPOSIT else 0
-    _check_invariant(state, after, entered)
+    _check_invariant(state, after, entry.lamports if (entry := inbox_event(record)) else 0)
     return after
 
 
@@ -75,31 +59,59 @@ def unchecked(state: State, record: Record, context: Context) -> State:
     return rule(state, record, payload, context)
 
 
-def validator_at(context: Context, record: Record, set_index: int) -> SetEntry:
-    """The set's entry at `set_index`, once the record's node is known to be that validator's authority."""
-    entries = context.validator_set.entries
-    if set_index >= len(entries):
-        raise _rejected(Rejection.NOT_A_VALIDATOR, f"set index {set_index} in a set of {len(entries)}")
-    entry = entries[set_index]
-    if node_id(entry.authority) != record.node:
-        raise _rejected(Rejection.NOT_A_VALIDATOR, f"node {record.node.hex()} is not validator {set_index}'s authority")
-    return entry
-
-
-def _deposit(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
+def _take_entry(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
+    """What every inbox record does first, and a DEPOSIT alone: the next entry's lamports are credited to the account of its public key."""
     cursor = state.totals.inbox_cursor
     if event.inbox_index != cursor:
         raise _rejected(
             Rejection.WRONG_INBOX_INDEX, f"inbox entry {event.inbox_index}, the next is {cursor}", expected=cursor
         )
     if event.lamports == 0:
-        raise _rejected(Rejection.ZERO_AMOUNT, "a deposit must be of at least one lamport")
+        raise _rejected(Rejection.ZERO_AMOUNT, "an inbox entry is of at least one lamport")
     if record.node != node_id(event.public_key):
-        raise _rejected(Rejection.WRONG_NODE, "the node id is not that of the beneficiary's public key")
+        raise _rejected(Rejection.WRONG_NODE, "the node id is not that of the entry's public key")
     # A second key with the same node id credits the first one's account: refusing it would let whoever found such a pair stop the inbox.
     account = state.account(record.node) or Account(event.public_key)
     state = _move(state, account, balance=event.lamports)
     return state.with_totals(replace(state.totals, inbox_cursor=cursor + 1))
+
+
+def _inbox_task(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
+    """Nothing that the client wrote into the entry may stop the inbox: of what makes no task only the lamports are credited."""
+    state = _take_entry(state, record, event, context)
+    task_id = messages.inbox_task_id(context.domain, event.public_key, event.inbox_index, event.spec_hash)
+    if record.task != task_id:
+        raise _rejected(Rejection.WRONG_TASK_ID, f"the task id must be {task_id.hex()}")
+    supported = event.kind in SUPPORTED_KINDS and event.mode in SUPPORTED_MODES
+    if not supported or event.number <= context.base_slot or state.task(task_id) is not None:
+        return state
+    task = Task(record.node, event.kind, event.mode, next_status(None, Step.SUBMIT), event.lamports, event.number)
+    state = _move(state, _account(state, record.node), balance=-event.lamports, locked_fees=event.lamports)
+    return state.with_task(task_id, task)
+
+
+def _force_withdrawal(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
+    """Refunds the overdue task that the entry names, if it may, and makes payable what was asked for, or as much as there is."""
+    state = _take_entry(state, record, event, context)
+    # Another key with the same node id owns the account: it must not be emptied.
+    if _account(state, record.node).public_key != event.public_key:
+        return state
+    task = state.task(record.task) if any(record.task) else None
+    if task is not None and task.client == record.node and _is_overdue(task, context):
+        state = _give_back(state, record.task, task)
+    account = _account(state, record.node)
+    lamports = min(event.number, account.balance)
+    return _move(state, account, balance=-lamports, payable=lamports)
+
+
+def _is_overdue(task: Task, context: Context) -> bool:
+    return task.deadline_slot < context.base_slot and (task.status, Step.REFUND) in TRANSITIONS
+
+
+def _give_back(state: State, task_id: bytes, task: Task) -> State:
+    fee = task.fee_lamports
+    state = _move(state, _account(state, task.client), locked_fees=-fee, balance=fee)
+    return state.with_task(task_id, replace(task, status=next_status(task.status, Step.REFUND)))
 
 
 def _submit(state: State, record: Record, submission: TaskSubmission, context: Context) -> State:
@@ -224,7 +236,7 @@ def _slash(state: State, record: Record, event: EconomicEvent, context: Context)
 
 
 def _refund(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    task, status = _task(state, record, Step.REFUND)
+    task, _ = _task(state, record, Step.REFUND)
     if task.deadline_slot >= context.base_slot:
         raise _rejected(
             Rejection.DEADLINE_NOT_PASSED,
@@ -233,13 +245,11 @@ def _refund(state: State, record: Record, event: EconomicEvent, context: Context
         )
     _need_node(record, task.client, "client")
     _need_amount(event, task.fee_lamports, "fee")
-    fee = task.fee_lamports
-    state = _move(state, _account(state, task.client), locked_fees=-fee, balance=fee)
-    return state.with_task(record.task, replace(task, status=status))
+    return _give_back(state, record.task, task)
 
 
 def _withdraw(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    account = _author(state, record, event.nonce)
+    account = _author(state, record, event.number)
     if event.lamports == 0:
         raise _rejected(Rejection.ZERO_AMOUNT, "a withdrawal must be of at least one lamport")
     _need_balance(account, event.lamports)
@@ -255,7 +265,9 @@ _RULES: Final[dict[Op, _Rule]] = {
     Op.CONSENSUS_VOTE: _vote,
 }
 _EVENT_RULES: Final[dict[Event, _Rule]] = {
-    Event.DEPOSIT: _deposit,
+    Event.DEPOSIT: _take_entry,
+    Event.INBOX_TASK: _inbox_task,
+    Event.FORCED_WITHDRAWAL: _force_withdrawal,
     Event.PAYMENT: _pay,
     Event.SLASH: _slash,
     Event.REFUND: _refund,

@@ -44,7 +44,7 @@ def submission(domain: Domain, key: bytes, params: Params) -> Record:
 
 
 def withdrawal(domain: Domain, key: bytes, params: Params) -> Record:
-    payload = EconomicEvent(Event.WITHDRAWAL, nonce=params["nonce"], lamports=params["lamports"])
+    payload = EconomicEvent(Event.WITHDRAWAL, number=params["nonce"], lamports=params["lamports"])
     return Record(Op.ECONOMIC_EVENT, 0, node_id(key), bytes(32), payload)
 
 

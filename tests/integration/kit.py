@@ -125,7 +125,7 @@ async def submit_task(client: SequencerClient, seed: int) -> str:
 async def withdraw(client: SequencerClient, lamports: int) -> int:
     """Moves lamports from the client's balance to what L1 owes it: a record for the next epoch. Returns the lamports."""
     nonce = (await account(client, client.public_key))["nonce"]
-    payload = EconomicEvent(Event.WITHDRAWAL, nonce=nonce, lamports=lamports)
+    payload = EconomicEvent(Event.WITHDRAWAL, number=nonce, lamports=lamports)
     record = Record(Op.ECONOMIC_EVENT, 0, node_id(client.public_key), bytes(32), payload)
     await client.call_record("withdraw", {"lamports": lamports, "nonce": nonce}, record)
     return lamports

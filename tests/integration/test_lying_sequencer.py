@@ -79,7 +79,7 @@ def lies(real: Proposal, parent: Parent, context: Context, client: bytes, worker
         TaskSubmission(nonce, 1, 10**9, spec_hash, Kind.TRAINING, Mode.REPLAY),
     )
     withdrawn = Record(
-        Op.ECONOMIC_EVENT, 0, node_id(worker), bytes(32), EconomicEvent(Event.WITHDRAWAL, nonce=9, lamports=5)
+        Op.ECONOMIC_EVENT, 0, node_id(worker), bytes(32), EconomicEvent(Event.WITHDRAWAL, number=9, lamports=5)
     )
     forged = Authorisation(worker, EXPIRY_SLOTS, bytes(range(64)))
     turned = moved(voted, verdict=Verdict.REJECT, reason=Reason.WRONG_STATE)

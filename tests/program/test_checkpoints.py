@@ -30,7 +30,7 @@ def test_a_deposit_is_an_inbox_entry(chain: Chain) -> None:
     for index, lamports in enumerate((10_000, 25_000)):
         chain.deposit(lamports, SOMEBODY)
         payload = messages.deposit_payload_hash(bytes(SOMEBODY))
-        entry = messages.InboxEntry(index, chain.slot, messages.DEPOSIT_KIND, lamports, payload)
+        entry = messages.InboxEntry(index, chain.slot, messages.InboxKind.DEPOSIT, lamports, payload)
         running = messages.next_inbox_hash(running, entry)
         address = pda.inbox_entry(chain.program_id, index)
         held = accounts.decode_inbox_entry(address, chain.data(address))

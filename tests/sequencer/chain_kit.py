@@ -128,7 +128,7 @@ class Bench:
         return self.append(record, GroupKind.SUBMISSION, expiry_slot)
 
     def withdraw(self, key: bytes, lamports: int) -> GroupRow:
-        event = EconomicEvent(Event.WITHDRAWAL, nonce=self.nonce(key), lamports=lamports)
+        event = EconomicEvent(Event.WITHDRAWAL, number=self.nonce(key), lamports=lamports)
         return self.append(Record(Op.ECONOMIC_EVENT, 7, node_id(key), bytes(32), event), GroupKind.WITHDRAWAL)
 
     def cut(self) -> batch.Cut:

@@ -171,7 +171,7 @@ class Party:
         return task_id.hex()
 
     async def withdraw(self, lamports: int) -> Any:
-        payload = EconomicEvent(Event.WITHDRAWAL, nonce=self.nonce, lamports=lamports)
+        payload = EconomicEvent(Event.WITHDRAWAL, number=self.nonce, lamports=lamports)
         record = Record(Op.ECONOMIC_EVENT, 0, node_id(self.key), bytes(32), payload)
         return await self._record("withdraw", {"lamports": lamports, "nonce": self.nonce}, record)
 

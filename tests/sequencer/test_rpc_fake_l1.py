@@ -266,7 +266,7 @@ async def test_expiry_has_a_lower_and_an_upper_bound(door: Door) -> None:
         0,
         signing.node_id(party.key),
         bytes(32),
-        records.EconomicEvent(records.Event.WITHDRAWAL, nonce=0, lamports=5),
+        records.EconomicEvent(records.Event.WITHDRAWAL, number=0, lamports=5),
     )
     params = {"lamports": 5, "nonce": 0}
     for expiry in (SLOT + 31, SLOT + 1_025, 0):

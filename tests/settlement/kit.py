@@ -88,6 +88,49 @@ def deposit(name: str, lamports: int, inbox_index: int, slot: int = 7) -> Record
     )
 
 
+def inbox_task_id(name: str, inbox_index: int, spec_hash: bytes = SPEC_HASH) -> bytes:
+    return messages.inbox_task_id(DOMAIN, public_key(name), inbox_index, spec_hash)
+
+
+def inbox_task(
+    name: str,
+    lamports: int,
+    inbox_index: int,
+    deadline: int = 100,
+    *,
+    slot: int = 7,
+    kind: Kind = Kind.TRAINING,
+    mode: Mode = Mode.REPLAY,
+) -> Record:
+    return economic(
+        Event.INBOX_TASK,
+        name,
+        inbox_task_id(name, inbox_index),
+        number=deadline,
+        lamports=lamports,
+        inbox_index=inbox_index,
+        slot=slot,
+        public_key=public_key(name),
+        spec_hash=SPEC_HASH,
+        kind_mode=kind << 4 | mode,
+    )
+
+
+def forced_withdrawal(
+    name: str, lamports: int, inbox_index: int, withdraw: int, task: bytes = NO_TASK, slot: int = 7
+) -> Record:
+    return economic(
+        Event.FORCED_WITHDRAWAL,
+        name,
+        task,
+        number=withdraw,
+        lamports=lamports,
+        inbox_index=inbox_index,
+        slot=slot,
+        public_key=public_key(name),
+    )
+
+
 def task_id(name: str, nonce: int, spec_hash: bytes = SPEC_HASH) -> bytes:
     return messages.task_id(DOMAIN, public_key(name), nonce, spec_hash)
 
@@ -143,7 +186,7 @@ def refund(client: str, task: bytes, lamports: int = 1000) -> Record:
 
 
 def withdrawal(name: str, nonce: int, lamports: int) -> Record:
-    return economic(Event.WITHDRAWAL, name, nonce=nonce, lamports=lamports)
+    return economic(Event.WITHDRAWAL, name, number=nonce, lamports=lamports)
 
 
 def authorise(record: Record, name: str, expiry_slot: int = 600, domain: Domain = DOMAIN) -> Authorisation:

@@ -151,17 +151,24 @@ class Ledger:
     def _apply(self, epoch: int, base_slot: int, op: int, node: bytes, task_id: bytes, f: dict[str, Any]) -> None:
         kind = {1: "submission", 2: "result", 3: "registration", 4: "vote", 6: "proof"}.get(op)
         if op == 7:
-            kind = {1: "deposit", 2: "payment", 3: "refund", 4: "slash", 5: "withdrawal"}[f["event"]]
+            kind = ("deposit", "payment", "refund", "slash", "withdrawal", "inbox task", "forced withdrawal")[
+                f["event"] - 1
+            ]
         need(kind)
-        if kind == "deposit":
+        if kind in ("deposit", "inbox task", "forced withdrawal"):
             need(f["inbox_index"] == self.cursor and f["lamports"] > 0 and node == node_id(f["public_key"]))
-            self.open_account(f["public_key"])["balance"] += f["lamports"]
+            account = self.open_account(f["public_key"])
+            account["balance"] += f["lamports"]
             self.cursor += 1
+            if kind == "inbox task":
+                self._inbox_task(base_slot, node, task_id, f)
+            elif kind == "forced withdrawal" and account["public_key"] == f["public_key"]:
+                self._forced_withdrawal(base_slot, node, task_id, f["number"])
             return
         if kind in ("submission", "result", "registration", "withdrawal"):
             need(node in self.accounts)
             author = self.accounts[node]
-            need(author["nonce"] == f["nonce"])
+            need(author["nonce"] == f["number" if kind == "withdrawal" else "nonce"])
             author["nonce"] += 1
         if kind == "submission":
             parts = (self.genesis, self.program, author["public_key"], le(f["nonce"]), f["spec_hash"])
@@ -170,15 +177,7 @@ class Ledger:
             need(author["balance"] >= f["fee_lamports"])
             author["balance"] -= f["fee_lamports"]
             author["locked_fees"] += f["fee_lamports"]
-            self.tasks[task_id] = {
-                "client": node,
-                "kind": f["kind"],
-                "mode": f["mode"],
-                "status": PENDING,
-                "fee": f["fee_lamports"],
-                "deadline": f["deadline_slot"],
-                **_NO_RESULT,
-            }
+            self.tasks[task_id] = new_task(node, f["kind"], f["mode"], f["fee_lamports"], f["deadline_slot"])
             return
         if kind == "registration":
             need(author["public_key"] == f["public_key"] and 0 < f["stake_lamports"] <= author["balance"])
@@ -232,6 +231,25 @@ class Ledger:
             self.open_account(self.treasury)["payable"] += f["lamports"]
             task.update(_NO_RESULT, status=PENDING)
 
+    def _inbox_task(self, base_slot: int, node: bytes, task_id: bytes, f: dict[str, Any]) -> None:
+        parts = (self.genesis, self.program, f["public_key"], le(f["inbox_index"]), f["spec_hash"])
+        need(task_id == tagged("inbox-task-id", *parts))
+        kind, mode, fee = f["kind_mode"] // 16, f["kind_mode"] % 16, f["lamports"]
+        if (kind, mode) == (1, 2) and f["number"] > base_slot and task_id not in self.tasks:
+            self.accounts[node]["balance"] -= fee
+            self.accounts[node]["locked_fees"] += fee
+            self.tasks[task_id] = new_task(node, kind, mode, fee, f["number"])
+
+    def _forced_withdrawal(self, base_slot: int, node: bytes, task_id: bytes, asked: int) -> None:
+        account, task = self.accounts[node], self.tasks.get(task_id)
+        if task and task["client"] == node and task["deadline"] < base_slot and task["status"] in (PENDING, REVEALED):
+            account["locked_fees"] -= task["fee"]
+            account["balance"] += task["fee"]
+            task["status"] = REFUNDED
+        taken = min(asked, account["balance"])
+        account["balance"] -= taken
+        account["payable"] += taken
+
     def sums(self) -> tuple[int, int, int]:
         """balance, locked, payable over all accounts."""
         accounts = self.accounts.values()
@@ -263,6 +281,11 @@ class Ledger:
 
     def root(self) -> bytes:
         return state_root(self.leaves())
+
+
+def new_task(client: bytes, kind: int, mode: int, fee: int, deadline: int) -> dict[str, Any]:
+    of = {"client": client, "kind": kind, "mode": mode, "status": PENDING, "fee": fee, "deadline": deadline}
+    return {**of, **_NO_RESULT}
 
 
 _NO_RESULT: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Two epochs in which everything happens: the whole-batch vectors and the batch tests are made from them."""
+"""Four epochs in which everything happens: the whole-batch vectors and the batch tests are made from them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from settlement.ledger import BatchRoots, Context, Parent
 from settlement.messages import CheckpointMessage
-from settlement.records import Record, Verdict
+from settlement.records import Kind, Record, Verdict
+from settlement.tags import U64_MAX
 from tests.settlement import kit
 
-NAMES = ("client", "honest", "liar", "authority 0", "authority 1", "authority 2")
+NAMES = ("client", "honest", "liar", "authority 0", "authority 1", "authority 2", "newcomer")
 SIGNERS = {kit.node(name): name for name in NAMES}
 VALIDATORS = kit.validator_set(300, 200, 100)
 
@@ -69,3 +70,31 @@ def second(before: Epoch) -> Epoch:
         kit.refund("client", late, 300_000),
     ]
     return close(parent, 2, batch)
+
+
+def third(before: Epoch) -> Epoch:
+    """What the inbox forces: tasks, two of which only credit their lamports, and withdrawals within and beyond the balance. 8 records."""
+    parent = Parent.of(before.message, kit.DOMAIN, before.roots.state)
+    batch = [
+        kit.inbox_task("client", 600_000, 5, 110, slot=71),
+        kit.forced_withdrawal("honest", 10_000, 6, 300_000, slot=72),
+        kit.deposit("client", 50_000, 7, slot=72),
+        kit.inbox_task("client", 20_000, 8, before.message.cut_slot, slot=73),
+        kit.inbox_task("client", 30_000, 9, 500, slot=73, kind=Kind.INFERENCE),
+        kit.forced_withdrawal("liar", 10_000, 10, U64_MAX, slot=74),
+        kit.inbox_task("newcomer", 40_000, 11, 500, slot=75),
+        kit.withdrawal("honest", 2, 1),
+    ]
+    return close(parent, 3, batch)
+
+
+def fourth(before: Epoch) -> Epoch:
+    """Forced withdrawals that name a task: the client's overdue one is refunded first, one that still runs or is another's is not."""
+    parent = Parent.of(before.message, kit.DOMAIN, before.roots.state)
+    batch = [
+        kit.forced_withdrawal("newcomer", 10_000, 12, 5_000, kit.inbox_task_id("newcomer", 11), slot=121),
+        kit.forced_withdrawal("liar", 10_000, 13, 5_000, kit.inbox_task_id("client", 5), slot=122),
+        kit.forced_withdrawal("client", 10_000, 14, U64_MAX, kit.inbox_task_id("client", 5), slot=123),
+        kit.forced_withdrawal("client", 10_000, 15, 5_000, kit.inbox_task_id("client", 5), slot=124),
+    ]
+    return close(parent, 4, batch)

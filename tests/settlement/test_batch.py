@@ -25,7 +25,9 @@ from tests.settlement import kit, naive, scenario
 
 FIRST = scenario.first()
 SECOND = scenario.second(FIRST)
-EPOCHS = [FIRST, SECOND]
+THIRD = scenario.third(SECOND)
+FOURTH = scenario.fourth(THIRD)
+EPOCHS = [FIRST, SECOND, THIRD, FOURTH]
 
 
 def rejected(epoch: scenario.Epoch, message: CheckpointMessage, data: bytes) -> BatchError:
@@ -110,13 +112,62 @@ def test_a_changed_record_is_found_at_its_index() -> None:
     more = with_pair(data, pay, record=records.encode(kit.payment("honest", kit.task_id("client", 0), 700_001)))
     assert (error := rejected(SECOND, SECOND.message, more)).code is Rejection.WRONG_AMOUNT and error.record == pay
     invented = with_pair(data, pay, record=records.encode(kit.deposit("liar", 1, 5)))
-    assert rejected(SECOND, SECOND.message, invented).code is Rejection.DEPOSIT_NOT_FIRST
+    assert rejected(SECOND, SECOND.message, invented).code is Rejection.INBOX_NOT_FIRST
 
 
 def test_a_changed_deposit_changes_the_inbox_hash() -> None:
     for lie in (kit.deposit("honest", 10_001, 4, slot=44), kit.deposit("honest", 10_000, 4, slot=45)):
         data = with_pair(SECOND.roots.data, 0, record=records.encode(lie))
         assert "inboxHash is" in str(rejected(SECOND, SECOND.message, data))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "index", "lie"),
+    [
+        (THIRD, 0, {"lamports": 600_001}),
+        (THIRD, 0, {"slot": 70}),
+        (THIRD, 0, {"number": 111}),
+        (THIRD, 4, {"kind_mode": 0x32}),
+        (THIRD, 1, {"number": 299_999}),
+        (THIRD, 1, {"lamports": 9_999}),
+        (FOURTH, 2, {"number": 0}),
+    ],
+)
+def test_a_changed_inbox_record_changes_the_inbox_hash(epoch: scenario.Epoch, index: int, lie: dict[str, Any]) -> None:
+    record = epoch.batch[index]
+    changed = replace(record, payload=replace(record.payload, **lie))
+    data = with_pair(epoch.roots.data, index, record=records.encode(changed))
+    assert "inboxHash is" in str(rejected(epoch, epoch.message, data))
+
+
+def test_a_forced_withdrawal_cannot_be_turned_to_another_task() -> None:
+    record = replace(FOURTH.batch[2], task=kit.task_id("client", 1))
+    data = with_pair(FOURTH.roots.data, 2, record=records.encode(record))
+    assert "inboxHash is" in str(rejected(FOURTH, FOURTH.message, data))
+
+
+def test_a_forced_task_has_the_id_of_its_entry() -> None:
+    record = replace(THIRD.batch[0], task=kit.task_id("client", 9))
+    error = rejected(THIRD, THIRD.message, with_pair(THIRD.roots.data, 0, record=records.encode(record)))
+    assert (error.record, error.code) == (0, Rejection.WRONG_TASK_ID)
+
+
+def test_a_deposit_is_no_forced_withdrawal_of_nothing() -> None:
+    lie = kit.forced_withdrawal("client", 50_000, 7, 0, slot=72)
+    assert THIRD.batch[2] == kit.deposit("client", 50_000, 7, slot=72)
+    data = with_pair(THIRD.roots.data, 2, record=records.encode(lie))
+    assert "inboxHash is" in str(rejected(THIRD, THIRD.message, data))
+
+
+def test_the_inbox_entry_of_a_record() -> None:
+    assert [entry.kind for entry in map(batch.inbox_entry, THIRD.batch) if entry] == [2, 3, 1, 2, 2, 3, 2]
+    assert batch.inbox_entry(kit.withdrawal("client", 0, 1)) is None
+
+
+@pytest.mark.parametrize("late", [kit.inbox_task("client", 9, 12), kit.forced_withdrawal("client", 9, 12, 0)])
+def test_what_the_inbox_forces_stands_first(late: Record) -> None:
+    with pytest.raises(LedgerRejection, match="INBOX_NOT_FIRST"):
+        scenario.close(THIRD.parent, 3, [*THIRD.batch, late])
 
 
 def test_the_time_of_a_record_is_under_the_roots_but_not_signed() -> None:
@@ -206,7 +257,7 @@ def test_a_refused_record_leaves_the_batch_as_it_was() -> None:
     builder.add(kit.deposit("client", 5000, 0))
     builder.add(kit.submission("client"), kit.authorise(kit.submission("client"), "client"))
     before = builder.close()
-    with pytest.raises(LedgerRejection, match="DEPOSIT_NOT_FIRST"):
+    with pytest.raises(LedgerRejection, match="INBOX_NOT_FIRST"):
         builder.add(kit.deposit("client", 5, 1))
     with pytest.raises(LedgerRejection, match="WRONG_NONCE"):
         builder.add(kit.withdrawal("client", 5, 1))

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from settlement.ledger import Context, LedgerRejection, State, TaskStatus, apply
-from settlement.records import Event, Record, Verdict
+from settlement.records import Event, Kind, Mode, Record, Verdict
 from tests.settlement import kit, naive
 
 CLIENTS, WORKERS = ("client 0", "client 1"), ("worker 0", "worker 1")
@@ -89,6 +89,44 @@ class LedgerMachine(RuleBasedStateMachine):
     def deposit(self, name: str, lamports: int, slip: int) -> None:
         if self.put(kit.deposit(name, lamports, max(0, self.state.totals.inbox_cursor + slip))):
             self.inbox_sum += lamports
+
+    @rule(
+        name=clients,
+        lamports=st.sampled_from([0, 1, 5000, 3_000_000]),
+        life=st.integers(-1, 30),
+        work=st.sampled_from(
+            [(Kind.TRAINING, Mode.REPLAY)] * 4 + [(Kind.SIMULATION, Mode.REPLAY), (Kind.TRAINING, Mode.ZK)]
+        ),
+        slip=slips,
+    )
+    def inbox_task(self, name: str, lamports: int, life: int, work: tuple[Kind, Mode], slip: int) -> None:
+        index, deadline = max(0, self.state.totals.inbox_cursor + slip), max(0, self.base_slot + life)
+        record = kit.inbox_task(name, lamports, index, deadline, kind=work[0], mode=work[1])
+        if self.put(record):
+            self.inbox_sum += lamports
+            made = work == (Kind.TRAINING, Mode.REPLAY) and life > 0
+            assert (self.state.task(record.task) is not None) is made
+            if made:
+                self.tasks.append(record.task)
+
+    @precondition(lambda self: self.tasks)
+    @rule(name=names, asked=amounts, data=st.data(), is_named=st.booleans(), is_late=st.booleans(), slip=slips)
+    def force_withdrawal(
+        self, name: str, asked: int, data: st.DataObject, is_named: bool, is_late: bool, slip: int
+    ) -> None:
+        task_id = self.a_task(data) if is_named else bytes(32)
+        if is_late:
+            self.epoch, self.base_slot = self.epoch + 1, self.base_slot + 31
+        before = self.state.task(task_id)
+        index = max(0, self.state.totals.inbox_cursor + slip)
+        if not self.put(kit.forced_withdrawal(name, 5000, index, asked, task_id)):
+            return
+        self.inbox_sum += 5000
+        after = self.state.task(task_id)
+        if before != after:
+            assert before is not None and after is not None and task_id not in self.settled
+            assert before.client == kit.node(name) and before.deadline_slot < self.base_slot
+            self.settled[task_id] = TaskStatus.REFUNDED
 
     @rule(name=clients, fee=amounts, life=st.integers(-1, 30), slip=slips)
     def submit(self, name: str, fee: int, life: int, slip: int) -> None:

@@ -57,11 +57,22 @@ def test_json_round_trip_ignores_what_is_not_the_message() -> None:
 
 def test_the_inbox_is_a_hash_chain() -> None:
     before = messages.genesis_inbox_hash(kit.DOMAIN)
-    entry = InboxEntry(0, 77, messages.DEPOSIT_KIND, 10_000, messages.deposit_payload_hash(kit.public_key("a")))
+    entry = InboxEntry(0, 77, messages.InboxKind.DEPOSIT, 10_000, messages.deposit_payload_hash(kit.public_key("a")))
     payload = tagged("inbox-deposit", kit.public_key("a"))
     assert before == tagged("inbox", kit.DOMAIN.genesis, kit.DOMAIN.program)
     expected = tagged("inbox-entry", before, le(0), le(77), b"\1", le(10_000), payload)
     assert messages.next_inbox_hash(before, entry) == expected
+
+
+def test_inbox_payloads_are_as_the_protocol_says() -> None:
+    g, p, client = kit.DOMAIN.genesis, kit.DOMAIN.program, kit.public_key("client")
+    payload = messages.task_payload_hash(client, kit.SPEC_HASH, 1, 2, 99)
+    assert payload == tagged("inbox-task", client, kit.SPEC_HASH, b"\1\2", le(99))
+    task = messages.inbox_task_id(kit.DOMAIN, client, 5, kit.SPEC_HASH)
+    assert task == tagged("inbox-task-id", g, p, client, le(5), kit.SPEC_HASH)
+    assert task != messages.task_id(kit.DOMAIN, client, 5, kit.SPEC_HASH)
+    assert messages.withdrawal_payload_hash(client, 7, task) == tagged("inbox-withdrawal", client, le(7), task)
+    assert [kind.value for kind in messages.InboxKind] == [1, 2, 3]
 
 
 def test_ids_and_digests_are_as_the_protocol_says() -> None:

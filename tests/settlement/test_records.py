@@ -35,6 +35,8 @@ def of(width: int) -> st.SearchStrategy[bytes]:
 
 
 ZERO, h20, h32 = st.just(bytes(32)), of(20), of(32)
+ENTRY: dict[str, Any] = {"lamports": u64, "inbox_index": u64, "slot": u64, "public_key": h32}
+kind_modes = st.builds(lambda kind, mode: kind << 4 | mode, st.sampled_from(Kind), st.sampled_from(Mode))
 PAYLOADS: dict[Op, st.SearchStrategy[Any]] = {
     Op.TASK_SUBMISSION: st.builds(TaskSubmission, u64, u64, u64, h32, st.sampled_from(Kind), st.sampled_from(Mode)),
     Op.TASK_RESULT: st.builds(TaskResult, u64, u64, h32, h32),
@@ -45,9 +47,11 @@ PAYLOADS: dict[Op, st.SearchStrategy[Any]] = {
     Op.GRADIENT_SHARE: st.builds(GradientShare, u64, h32, h32),
     Op.VERIFICATION_PROOF: st.builds(VerificationProof, u16, of(96)),
     Op.ECONOMIC_EVENT: st.one_of(
-        st.builds(EconomicEvent, st.just(Event.DEPOSIT), lamports=u64, inbox_index=u64, slot=u64, public_key=h32),
+        st.builds(EconomicEvent, st.just(Event.DEPOSIT), **ENTRY),
+        st.builds(EconomicEvent, st.just(Event.FORCED_WITHDRAWAL), number=u64, **ENTRY),
+        st.builds(EconomicEvent, st.just(Event.INBOX_TASK), number=u64, spec_hash=h32, kind_mode=kind_modes, **ENTRY),
         st.builds(EconomicEvent, st.sampled_from([Event.PAYMENT, Event.REFUND, Event.SLASH]), lamports=u64),
-        st.builds(EconomicEvent, st.just(Event.WITHDRAWAL), nonce=u64, lamports=u64),
+        st.builds(EconomicEvent, st.just(Event.WITHDRAWAL), number=u64, lamports=u64),
     ),
     Op.NETWORK_STATE: st.builds(NetworkState, u64, u16, u32, u32, u64, h32),
 }
@@ -58,7 +62,7 @@ LAYOUTS = {
     Op.CONSENSUS_VOTE: "set_index:2 verdict:1 reason:1 result_hash:32 replayed:4 intervals:4 accuracy_ppm:4",
     Op.GRADIENT_SHARE: "iteration:8 state_hash:32 gradient_hash:32",
     Op.VERIFICATION_PROOF: "set_index:2 sample_signature:96",
-    Op.ECONOMIC_EVENT: "event:1 nonce:8 lamports:8 inbox_index:8 slot:8 public_key:32",
+    Op.ECONOMIC_EVENT: "event:1 number:8 lamports:8 inbox_index:8 slot:8 public_key:32 spec_hash:32 kind_mode:1",
     Op.NETWORK_STATE: "epoch:8 validators:2 workers:4 active_tasks:4 stake_lamports:8 state_root:32",
 }
 
@@ -112,6 +116,9 @@ def sealed(body: bytes) -> bytes:
 
 
 DEPOSIT = records.encode(kit.deposit("a", 5, 0))[:156]
+SUBMISSION = records.encode(kit.submission("a"))[:156]
+INBOX_TASK = records.encode(kit.inbox_task("a", 5, 0))[:156]
+FORCED = records.encode(kit.forced_withdrawal("a", 5, 0, 1))[:156]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +128,12 @@ DEPOSIT = records.encode(kit.deposit("a", 5, 0))[:156]
         (sealed(b"\2" + DEPOSIT[1:]), "version 2"),
         (sealed(DEPOSIT[:1] + b"\0" + DEPOSIT[2:]), "op code 0"),
         (sealed(DEPOSIT[:1] + b"\x09" + DEPOSIT[2:]), "op code 9"),
-        (sealed(DEPOSIT[:155] + b"\1"), "padding of a ECONOMIC_EVENT"),
-        (sealed(DEPOSIT[:58] + b"\6" + DEPOSIT[59:]), "event 6"),
-        (sealed(DEPOSIT[:66] + b"\1" + DEPOSIT[67:]), "nonce must be zero in a DEPOSIT"),
+        (sealed(SUBMISSION[:155] + b"\1"), "padding of a TASK_SUBMISSION"),
+        (sealed(DEPOSIT[:58] + b"\x08" + DEPOSIT[59:]), "event 8"),
+        (sealed(DEPOSIT[:66] + b"\1" + DEPOSIT[67:]), "number must be zero in a DEPOSIT"),
+        (sealed(DEPOSIT[:155] + b"\x12"), "kind_mode must be zero in a DEPOSIT"),
+        (sealed(FORCED[:123] + b"\1" + FORCED[124:]), "spec_hash must be zero in a FORCED_WITHDRAWAL"),
+        *((sealed(INBOX_TASK[:155] + bytes([byte])), "a known kind and mode") for byte in (0, 0x02, 0x10, 0x52, 0x15)),
         (sealed(DEPOSIT[:57] + b"\1" + DEPOSIT[58:]), "task must be zero in a DEPOSIT"),
     ],
 )
@@ -154,9 +164,10 @@ def test_a_record_is_checked_when_it_is_made(change: dict[str, Any], message: st
 @pytest.mark.parametrize("event", Event)
 def test_an_event_takes_only_its_own_fields(event: Event) -> None:
     names = [member.name for member in fields(EconomicEvent) if member.name != "event"]
+    needed = {"kind_mode": 0x12} if event is Event.INBOX_TASK else {}
     for name in names:
-        value: Any = b"\1" * 32 if name == "public_key" else 1
-        make = lambda: kit.economic(event, "a", **{name: value})  # noqa: E731, B023
+        value: Any = b"\1" * 32 if name in ("public_key", "spec_hash") else 0x12
+        make = lambda: kit.economic(event, "a", **{**needed, name: value})  # noqa: E731, B023
         if name in records.EVENT_FIELDS[event]:
             make()
         else:
@@ -169,6 +180,6 @@ def test_who_must_sign() -> None:
     signed = [kit.submission("a"), kit.result("a", 0, task), kit.registration("a"), kit.vote(0, task)]
     signed.append(kit.withdrawal("a", 0, 1))
     unsigned = [kit.deposit("a", 1, 0), kit.payment("a", task), kit.refund("a", task), kit.slash("a", task)]
-    unsigned.append(kit.sample_proof(0, task))
+    unsigned += [kit.sample_proof(0, task), kit.inbox_task("a", 1, 0), kit.forced_withdrawal("a", 1, 0, 1)]
     assert all(records.needs_authorisation(record) for record in signed)
     assert not any(records.needs_authorisation(record) for record in unsigned)

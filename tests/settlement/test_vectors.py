@@ -66,6 +66,14 @@ def test_messages() -> None:
     (task,) = vectors["task_ids"]
     parts = raw(task["client"]), le(int(task["nonce"])), raw(task["spec_hash"])
     assert task["task_id"] == tagged("task", domain, *parts).hex()
+    (task,) = vectors["inbox_tasks"]
+    parts = raw(task["client"]), le(int(task["inbox_index"])), raw(task["spec_hash"])
+    assert task["task_id"] == tagged("inbox-task-id", domain, *parts).hex()
+    payload = inbox_task_payload(raw(task["client"]), raw(task["spec_hash"]), 1, 2, int(task["deadline_slot"]))
+    assert task["payload_hash"] == payload.hex()
+    (withdrawal,) = vectors["inbox_withdrawals"]
+    parts = raw(withdrawal["owner"]), le(int(withdrawal["withdraw_lamports"])), raw(withdrawal["task_id"])
+    assert withdrawal["payload_hash"] == tagged("inbox-withdrawal", *parts).hex()
     (made,) = vectors["commitments"]
     parts = raw(made["task_id"]), le(int(made["lease_id"])), raw(made["worker"], made["salt"], made["result_hash"])
     assert made["commitment"] == tagged("commitment", domain, *parts).hex()
@@ -75,6 +83,10 @@ def test_messages() -> None:
     assert result["result_hash"] == tagged("result", head, tail).hex()
     (sample,) = vectors["samples"]
     assert sample["digest"] == tagged("sample", raw(sample["task_id"], sample["commitment"])).hex()
+
+
+def inbox_task_payload(client: bytes, spec_hash: bytes, kind: int, mode: int, deadline: int) -> bytes:
+    return tagged("inbox-task", client, spec_hash, bytes([kind, mode]), le(deadline))
 
 
 def test_proofs_of_possession_under_py_ecc() -> None:
@@ -132,7 +144,7 @@ LAYOUTS = {
     4: "set_index:2 verdict:1 reason:1 result_hash:32 replayed:4 intervals:4 accuracy_ppm:4",
     5: "iteration:8 state_hash:32 gradient_hash:32",
     6: "set_index:2 sample_signature:96",
-    7: "event:1 nonce:8 lamports:8 inbox_index:8 slot:8 public_key:32",
+    7: "event:1 number:8 lamports:8 inbox_index:8 slot:8 public_key:32 spec_hash:32 kind_mode:1",
     8: "epoch:8 validators:2 workers:4 active_tasks:4 stake_lamports:8 state_root:32",
 }
 
@@ -149,7 +161,7 @@ def naive_record(vector: dict[str, Any]) -> bytes:
 def test_records() -> None:
     vectors = load("records")
     assert {vector["op"] for vector in vectors["valid"]} == set(range(1, 9))
-    assert {v["payload"]["event"] for v in vectors["valid"] if v["op"] == 7} == set(range(1, 6))
+    assert {v["payload"]["event"] for v in vectors["valid"] if v["op"] == 7} == set(range(1, 8))
     for vector in vectors["valid"]:
         assert naive_record(vector) == raw(vector["record"])
         assert records.encode(records.decode(raw(vector["record"]))) == raw(vector["record"])
@@ -238,9 +250,14 @@ def test_batches_under_the_naive_ledger() -> None:
             assert step["state_root_after"] == ledger.root().hex()
             if index % 8 == 7 or index == len(steps) - 1:
                 trace.append(ledger.root())
-            if step["name"] == "ECONOMIC_EVENT" and fields["event"] == 1:
-                payload = tagged("inbox-deposit", fields["public_key"])
-                body = le(cursor) + le(fields["slot"]) + b"\1" + le(fields["lamports"]) + payload
+            if step["name"] == "ECONOMIC_EVENT" and fields["event"] in (1, 6, 7):
+                key, asked = fields["public_key"], fields["number"]
+                kind, payload = {
+                    1: (b"\1", tagged("inbox-deposit", key)),
+                    6: (b"\2", inbox_task_payload(key, fields["spec_hash"], *divmod(fields["kind_mode"], 16), asked)),
+                    7: (b"\3", tagged("inbox-withdrawal", key, le(asked), raw(step["task"]))),
+                }[fields["event"]]
+                body = le(cursor) + le(fields["slot"]) + kind + le(fields["lamports"]) + payload
                 inbox, cursor = tagged("inbox-entry", inbox, body), cursor + 1
         data = raw(*(step["record"] for step in steps), *(step["authorisation"] for step in steps))
         assert epoch["data"] == data.hex() and epoch["trace"] == [root.hex() for root in trace]

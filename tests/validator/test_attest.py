@@ -191,7 +191,7 @@ def unchecked(pairs: Sequence[Signed]) -> Proposal:
         (lambda b: [*b, b[12]], "WRONG_NONCE"),
         (lambda b: [*b[:12], (kit.withdrawal("client", 1, 250_001), b[12][1])], "BAD_AUTHORISATION"),
         # money that never entered, or a deposit left out
-        (lambda b: [*b, (kit.deposit("thief", 1_000, 2), EMPTY)], "DEPOSIT_NOT_FIRST"),
+        (lambda b: [*b, (kit.deposit("thief", 1_000, 2), EMPTY)], "INBOX_NOT_FIRST"),
         (lambda b: [*b[:2], (kit.deposit("thief", 1_000, 3), EMPTY), *b[2:]], "WRONG_INBOX_INDEX"),
         (lambda b: b[1:], "WRONG_INBOX_INDEX"),
         # a slash without rejections, a refund before the deadline

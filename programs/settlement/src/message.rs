@@ -104,3 +104,24 @@ impl InboxMessage<'_> {
 pub fn deposit_payload(beneficiary: &[u8; 32], out: &mut Hash) {
     sha256_parts(&[&hash::INBOX_DEPOSIT, beneficiary], out);
 }
+
+/// What an inbox entry that makes a task says besides its lamports.
+pub struct TaskPayload<'a> {
+    pub client: &'a [u8; 32],
+    pub spec_hash: &'a Hash,
+    pub kind: u8,
+    pub mode: u8,
+    pub deadline_slot: u64,
+}
+
+impl TaskPayload<'_> {
+    pub fn hash(&self, out: &mut Hash) {
+        let (work, deadline) = ([self.kind, self.mode], self.deadline_slot.to_le_bytes());
+        sha256_parts(&[&hash::INBOX_TASK, self.client, self.spec_hash, &work, &deadline], out);
+    }
+}
+
+/// `task_id`: the overdue task to be refunded first, or zeros.
+pub fn withdrawal_payload(owner: &[u8; 32], withdraw_lamports: u64, task_id: &Hash, out: &mut Hash) {
+    sha256_parts(&[&hash::INBOX_WITHDRAWAL, owner, &withdraw_lamports.to_le_bytes(), task_id], out);
+}

@@ -5,7 +5,7 @@ use settlement::{
     certificate::{count_signers, SealedSet, Signers},
     error::SettlementError,
     hash,
-    message::{deposit_payload, CheckpointMessage, Domain, InboxMessage},
+    message::{deposit_payload, withdrawal_payload, CheckpointMessage, Domain, InboxMessage, TaskPayload},
     state::{SetEntry, ValidatorSet},
     state_tree::{genesis_state_root, AccountValue},
 };
@@ -47,6 +47,9 @@ fn tags() {
         ("inbox", hash::INBOX),
         ("inbox-entry", hash::INBOX_ENTRY),
         ("inbox-deposit", hash::INBOX_DEPOSIT),
+        ("inbox-task", hash::INBOX_TASK),
+        ("inbox-withdrawal", hash::INBOX_WITHDRAWAL),
+        ("inbox-task-id", hash::INBOX_TASK_ID),
         ("validator-set", hash::VALIDATOR_SET),
         ("proof-of-possession", hash::PROOF_OF_POSSESSION),
         ("state-node", hash::STATE_NODE),
@@ -106,6 +109,20 @@ fn messages() {
         }
         .extend(&array(&case["hash_before"]), &mut out);
         assert_eq!(array::<32>(&case["hash_after"]), out);
+    }
+
+    for case in list(&all["inbox_tasks"]) {
+        let (client, spec_hash) = (array(&case["client"]), array(&case["spec_hash"]));
+        let (kind, mode) = (number(&case["kind"]) as u8, number(&case["mode"]) as u8);
+        let deadline_slot = number(&case["deadline_slot"]);
+        TaskPayload { client: &client, spec_hash: &spec_hash, kind, mode, deadline_slot }.hash(&mut out);
+        assert_eq!(array::<32>(&case["payload_hash"]), out);
+    }
+
+    for case in list(&all["inbox_withdrawals"]) {
+        let (owner, task_id) = (array(&case["owner"]), array(&case["task_id"]));
+        withdrawal_payload(&owner, number(&case["withdraw_lamports"]), &task_id, &mut out);
+        assert_eq!(array::<32>(&case["payload_hash"]), out);
     }
 
     for case in list(&all["proofs_of_possession"]) {
