@@ -14,6 +14,7 @@ from typing import Final
 
 from settlement import records
 from settlement.ledger import tree
+from settlement.ledger.context import Context
 from settlement.ledger.leaves import (
     TOTALS_KEY,
     Account,
@@ -29,7 +30,7 @@ from settlement.ledger.leaves import (
 )
 from settlement.ledger.rejection import LedgerRejection, Rejection
 from settlement.ledger.state import State
-from settlement.ledger.transition import Context, unchecked
+from settlement.ledger.transition import unchecked
 from settlement.records import RecordError
 
 MAX_LEAVES: Final = 32
