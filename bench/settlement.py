@@ -23,8 +23,9 @@ from solders.transaction_metadata import FailedTransactionMetadata
 
 from bench import certificate
 from bench.console import note, print_json
-from settlement import idl, instructions
-from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS
+from settlement import idl, instructions, pda, slash_instructions
+from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS, CheckpointStatus
+from tests.program import slash_kit
 from tests.program.kit import GENESIS, SOL, Chain, error_name, instruction_name, validator
 from tests.program.test_claims import account, claiming, fill_buffer, owing, path
 
@@ -55,7 +56,7 @@ class Cost:
 
 def measure() -> list[Cost]:
     """Every instruction in each of its cases, in the program's order. Raises AssertionError when L1 refuses one."""
-    found = [*_setting_up(), *_sets_and_posts(), *_money()]
+    found = [*_setting_up(), *_sets_and_posts(), *_money(), *_slashing_and_rewards()]
     order = idl.committed().instruction_names
     return sorted(found, key=lambda cost: list(order).index(cost.instruction))
 
@@ -157,6 +158,46 @@ def _claims(seed: int, siblings: int) -> Iterator[Cost]:
         if siblings != INLINE_SIBLINGS:
             return
         chain.send(claim)
+
+
+def _slashing_and_rewards() -> Iterator[Cost]:
+    for size in (SET_SIZES[0], MAX_VALIDATORS):
+        chain = Chain.new().bring_up(validator(seed) for seed in range(size))
+        program, payer, case = chain.program_id, chain.payer.pubkey(), f"{size} validators"
+        chain.svm.airdrop(pda.treasury(program), SOL)
+        quorum = range(size - size // 3)
+        late = range(size - size // 3, size)
+        message = chain.post(quorum)
+        digest, bits = message.hash(chain.domain), sum(1 << index for index in late)
+        signature = slash_kit.signature(chain, message, late)
+        adding = slash_instructions.add_signatures(program, payer, 1, 1, digest, bits, signature)
+        yield _try(chain, f"{case}, {len(late)} late", adding)
+        if size == SET_SIZES[0]:
+            yield from _slashing(chain)
+        chain.send(adding)
+        chain.advance(chain.config.parameters.challenge_window_slots + 1)
+        chain.finalize(1)
+        yield _try(chain, case, slash_instructions.reward_checkpoint(program, payer, 1, 0, 1, payer))
+
+
+def _slashing(chain: Chain) -> Iterator[Cost]:
+    program, payer = chain.program_id, chain.payer
+    for epoch, signers, case in ((7, range(4), "a certificate of 4"), (8, range(1), "one vote")):
+        yield _try(chain, case, slash_kit.receipt_of(chain, payer, chain.message(epoch=epoch), signers))
+    first, second = slash_kit.two_messages(chain, epoch=9)
+    evidence = slash_kit.record(chain, payer, first, [0, 1]), slash_kit.record(chain, payer, second, [0, 1])
+    for index, case in enumerate(("the first of an epoch", "a later one")):
+        slashing = slash_kit.slashing(chain, payer, index, evidence, 9)
+        yield _try(chain, case, slashing)
+        chain.send(slashing)
+    address = slash_kit.validator_address(chain, 0)
+    yield _try(chain, "", slash_instructions.raise_equivocation(program, payer.pubkey(), address, 9))
+    yield _try(chain, "", slash_instructions.close_receipt(program, payer.pubkey(), first.hash(chain.domain)))
+    posted = chain.data(pda.checkpoint(program, 1))
+    slash_kit.with_status_by_overwrite(chain, 1, CheckpointStatus.REJECTED, pending_slashes=1)
+    yield _try(chain, "", slash_instructions.slash_rejected(program, payer.pubkey(), address, 1, 1, 0))
+    chain.overwrite(pda.checkpoint(program, 1), posted)
+    slash_kit.overwrite_u64(chain, pda.config(program), "Config", "pending_slashes", 0)
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from cli import (
     program_commands,
     receipt_command,
     service_commands,
+    slash_commands,
     status_command,
     task_commands,
 )
@@ -65,6 +66,7 @@ l1_commands.register_money(app)
 service_commands.register(app)
 program_commands.register(app)
 l1_commands.register(app)
+slash_commands.register(app)
 keys_command.register(app)
 
 

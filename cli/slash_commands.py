@@ -1,0 +1,134 @@
+"""`pouw slash` and `pouw rewards`: what anybody may report or pay on L1, without anybody's permission."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import SigningOnL1, expanded
+from cli.output import emit, emit_rows
+from cli.runtime import CommandError, run
+from cli.settings import JsonOption
+
+if TYPE_CHECKING:
+    from settlement.slashing import Evidence
+
+slash_app = typer.Typer(help="Report validators that broke the rules.", no_args_is_help=True)
+rewards_app = typer.Typer(help="Finality rewards.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    panel = "Run a part of a network"
+    app.add_typer(slash_app, name="slash", rich_help_panel=panel)
+    app.add_typer(rewards_app, name="rewards", rich_help_panel=panel)
+
+
+@slash_app.command("report")
+@expanded
+def report(
+    first: Annotated[
+        Path, typer.Argument(help="JSON of a signed message: setVersion, message, signers (indexes), signature (hex).")
+    ],
+    second: Annotated[
+        Path | None, typer.Argument(help="The other message; without it, the checkpoint that was posted for the epoch.")
+    ] = None,
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Have everybody slashed who signed two messages of one epoch and attempt. --keypair gets the reporter's share. Can be run again."""
+    from settlement.slashing import EvidenceError, report_equivocation
+
+    reporter = at.signer()
+    given = _read(first), None if second is None else _read(second)
+
+    async def command() -> list[dict[str, Any]]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            try:
+                offences = await report_equivocation(client, reporter, *given)
+            except EvidenceError as error:
+                raise CommandError(f"nothing to report: {error}") from None
+        return [
+            {
+                "validator": str(offence.validator),
+                "epoch": offence.epoch,
+                "attempt": offence.attempt,
+                "applied_basis_points": offence.applied_basis_points,
+                "cut_lamports": offence.cut_lamports,
+            }
+            for offence in offences
+        ]
+
+    columns = ["validator", "epoch", "attempt", "applied_basis_points", "cut_lamports"]
+    emit_rows(run(command), columns, as_json, "nobody was slashed")
+
+
+@slash_app.command("rejected")
+@expanded
+def rejected(
+    epoch: Annotated[int, typer.Argument(help="The rejected epoch.", min=1)],
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the signers of a rejected checkpoint slashed. --keypair gets the reporter's share. Can be run again."""
+    from settlement.slashing import EvidenceError, slash_rejected
+
+    reporter = at.signer()
+
+    async def command() -> dict[str, Any]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            try:
+                indexes = await slash_rejected(client, reporter, epoch)
+            except EvidenceError as error:
+                raise CommandError(str(error)) from None
+            return {
+                "epoch": epoch,
+                "slashed_indexes": indexes,
+                "pending_slashes": (await client.fetch_config()).pending_slashes,
+            }
+
+    emit(run(command), as_json)
+
+
+@rewards_app.command("pay")
+@expanded
+def pay(
+    epoch: Annotated[int, typer.Argument(help="A finalized epoch; those before it are paid first.", min=1)],
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Pay the poster and the signers of a finalized epoch from the treasury, and count who was absent. Can be run again."""
+    from settlement.slashing import EvidenceError, pay_rewards
+
+    payer = at.signer()
+
+    async def command() -> dict[str, Any]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            try:
+                paid = await pay_rewards(client, payer, epoch)
+            except EvidenceError as error:
+                raise CommandError(str(error)) from None
+            return {"epoch": epoch, "rewarded_epochs": paid}
+
+    emit(run(command), as_json)
+
+
+def _read(path: Path) -> Evidence:
+    from settlement.slashing import Evidence, EvidenceError
+
+    try:
+        return Evidence.from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise CommandError(f"{path} is not JSON") from None
+    except EvidenceError as error:
+        raise CommandError(f"{path}: {error}") from None
