@@ -59,6 +59,7 @@ def new(
 def show(
     keypair: KeypairOption = None,
     bls_keypair: Annotated[Path | None, typer.Option("--bls-keypair", help="A BLS key file.")] = None,
+    address: Annotated[bool, typer.Option("--address", help="Print --keypair's public key and nothing else.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the public keys of key files."""
@@ -66,6 +67,9 @@ def show(
     from settlement.keys import read_bls_secret, read_keypair
     from settlement.signing import node_id
 
+    if address:
+        print(read_keypair(keypair_path(keypair), warn).pubkey())
+        return
     shown: dict[str, str] = {}
     if keypair is not None or bls_keypair is None:
         path = keypair_path(keypair)

@@ -24,6 +24,7 @@ from cli import (
     slash_commands,
     status_command,
     task_commands,
+    transfer_command,
 )
 from cli.errors import describe
 from cli.output import fail
@@ -63,6 +64,7 @@ status_command.register(app)
 task_commands.register(app)
 receipt_command.register(app)
 l1_commands.register_money(app)
+transfer_command.register(app)
 service_commands.register(app)
 program_commands.register(app)
 l1_commands.register(app)

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from settlement import loader, pda
 from settlement.client import Account, L1Client
-from settlement.errors import AccountInvalid, DeployError, ProgramError, TransactionExpired, TransactionFailed
+from settlement.errors import AccountInvalid, DeployError, TransactionExpired, TransactionFailed
 from settlement.loader_artifact import Artifact, check_feature
 from settlement.loader_plan import (
     OTHER_COMPUTE_UNITS,
@@ -35,7 +35,7 @@ from settlement.transactions import Confirmed
 
 Kind = Literal["deploy", "upgrade", "buffer"]
 MAX_EXPIRIES = 3  # of a transaction that is no write
-_LACKS_LAMPORTS = ("InsufficientFunds", "AccountNotFound", "ResultWithNegativeLamports")
+_BAD_PROGRAM = "InvalidAccountData"  # what the loader says of a program that it cannot verify
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,18 @@ async def plan_upgrade(
 async def plan_buffer(
     client: L1Client, artifact: Artifact, keys: Keys, successor: Pubkey, compute_unit_price: int = 0
 ) -> Plan:
-    """A buffer that `successor`, a multisig perhaps, is to deploy or upgrade from."""
+    """A buffer that `successor`, a multisig perhaps, is to deploy or upgrade from; and room for it, which anybody may add to a program."""
     await check_features(client, artifact)
     seen = await _look(client, artifact, keys, compute_unit_price)
-    cost = buffer_cost(seen.held, seen.work, seen.rent, len(artifact.elf))
+    size, room, extension = len(artifact.elf), 0, 0
+    if seen.program is not None:
+        if seen.program.authority is None:
+            raise DeployError(f"program {client.program_id} is final: no buffer can change it any more")
+        room = seen.program.room_bytes
+        extension = loader.extension_bytes(room, size)
+    cost = buffer_cost(seen.held, seen.work, seen.rent, size, room, extension)
     check_balance(cost, keys.payer.pubkey())
-    return replace(seen.plan("buffer", cost), successor=successor)
+    return replace(seen.plan("buffer", cost), extension_bytes=extension, successor=successor)
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,10 @@ async def carry_out(client: L1Client, plan: Plan, keys: Keys, program: Keypair |
         )
         await _send(client, plan, create, keys.payer, [keys.authority])
     await fill_buffer(client, plan.writing, progress)
+    if plan.extension_bytes:
+        extend = loader.extend(keys.payer.pubkey(), client.program_id, plan.extension_bytes)
+        extended = await _send(client, plan, [extend], keys.payer, [])
+        await client.wait_for_slot(extended.slot + 1)  # one change of a program a slot
     if plan.kind == "buffer":
         assert plan.successor is not None
         hand_over = loader.set_authority(plan.writing.buffer, keys.authority.pubkey(), plan.successor)
@@ -240,12 +250,8 @@ async def _deploy(client: L1Client, plan: Plan, keys: Keys, program: Keypair) ->
 
 
 async def _upgrade(client: L1Client, plan: Plan, keys: Keys) -> Confirmed:
-    payer = keys.payer.pubkey()
-    if plan.extension_bytes:
-        extend = loader.extend(payer, client.program_id, plan.extension_bytes)
-        extended = await _send(client, plan, [extend], keys.payer, [])
-        await client.wait_for_slot(extended.slot + 1)  # one change of a program a slot
-    upgrade = loader.upgrade(client.program_id, plan.writing.buffer, keys.authority.pubkey(), payer)
+    spill = keys.payer.pubkey()
+    upgrade = loader.upgrade(client.program_id, plan.writing.buffer, keys.authority.pubkey(), spill)
     return await _send(client, plan, [upgrade], keys.payer, [keys.authority])
 
 
@@ -264,19 +270,19 @@ async def _send(
 
 
 async def _refused(client: L1Client, plan: Plan, keys: Keys, error: TransactionFailed) -> DeployError:
-    """What to say when L1 refuses the deployment. A program that it will never take leaves no lamports behind."""
-    buffer = plan.writing.buffer
-    short = error.name == "ResultWithNegativeLamports" if isinstance(error, ProgramError) else False
-    if short or any(word in error.reason for word in _LACKS_LAMPORTS):
+    """What to say when L1 refuses the deployment. A program that it will never take leaves no lamports behind; all else can be
+    mended, and the buffer is kept."""
+    buffer, payer = plan.writing.buffer, keys.payer.pubkey()
+    said = next((line for line in reversed(error.logs) if not line.startswith("Program ")), "")
+    reason = f"{error.reason} ({said})" if said else error.reason
+    if _BAD_PROGRAM in error.reason:
+        lamports = await close_buffer(client, buffer, keys, payer)
         return DeployError(
-            f"L1 refuses the deployment for want of lamports ({error.reason}): the program is in the buffer {buffer}; pay in and "
-            f"run the command again, or get its lamports back with `pouw program close-buffer {buffer}`"
+            f"L1 refuses the program: {reason}; the buffer was closed and its {lamports:,} lamports went back to {payer}"
         )
-    lamports = await close_buffer(client, buffer, keys, keys.payer.pubkey())
-    said = next((line for line in reversed(error.logs) if not line.startswith("Program 11111111")), "")
     return DeployError(
-        f"L1 refuses the program: {error.reason}{f' ({said})' if said else ''}; the buffer was closed and its "
-        f"{lamports:,} lamports went back to {keys.payer.pubkey()}"
+        f"L1 refuses the {plan.kind}: {reason}; the program is in the buffer {buffer}: mend that and run the command again, or get its "
+        f"lamports back with `pouw program close-buffer {buffer}`"
     )
 
 

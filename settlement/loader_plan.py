@@ -68,10 +68,15 @@ class Cost:
         return max(0, self.needed_lamports + self.kept_lamports - self.balance_lamports)
 
 
-def buffer_cost(held: Held, work: Work, rent: Rent, elf_bytes: int) -> Cost:
-    """For the buffer alone, which somebody else is to use: its rent stays until then."""
+def buffer_cost(
+    held: Held, work: Work, rent: Rent, elf_bytes: int, room_bytes: int = 0, extension_bytes: int = 0
+) -> Cost:
+    """For the buffer alone, which somebody else is to use, so that its rent stays; and for the program's room, if that is too small."""
     lacking = max(0, rent(loader.BUFFER_HEADER_BYTES + elf_bytes) - held.buffer_lamports)
-    fees = work.fees(1)
+    if extension_bytes:
+        data_rent = rent(loader.PROGRAM_DATA_HEADER_BYTES + room_bytes + extension_bytes)
+        lacking += max(0, data_rent - held.program_data_lamports)
+    fees = work.fees(1 + bool(extension_bytes), _payer_alone(work, extension_bytes))
     return Cost(lacking, fees, 0, lacking + fees, rent(0), held.payer_lamports)
 
 
@@ -96,11 +101,15 @@ def upgrade_cost(
     data_lacks = max(0, data_rent - held.program_data_lamports)
     # The extension pays what it makes lacking; where there is none, the buffer's lamports do.
     paid_by_extension = data_lacks if extension_bytes else 0
-    signed_by_payer_alone = bool(extension_bytes)
-    fees = work.fees(1 + signed_by_payer_alone + hands_over, -signed_by_payer_alone * (work.writer_signatures - 1))
+    fees = work.fees(1 + bool(extension_bytes) + hands_over, _payer_alone(work, extension_bytes))
     needed = buffer_lacks + fees + paid_by_extension
     held_at_end = held.program_data_lamports + paid_by_extension + held.buffer_lamports + buffer_lacks
     return Cost(data_lacks, fees, held_at_end - data_rent, needed, rent(0), held.payer_lamports)
+
+
+def _payer_alone(work: Work, extension_bytes: int) -> int:
+    """Signatures that an extension does without: nobody but the payer signs it."""
+    return 1 - work.writer_signatures if extension_bytes else 0
 
 
 def check_balance(cost: Cost, payer: Pubkey) -> None:

@@ -6,6 +6,7 @@ replaced. A build for the other id differs in a few instructions more: scripts/p
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from solders.pubkey import Pubkey
@@ -27,3 +28,7 @@ def moved(program_id: Pubkey, elf: bytes | None = None) -> bytes:
 
 def write_moved(path: Path, program_id: Pubkey) -> None:
     path.write_bytes(moved(program_id))
+
+
+if __name__ == "__main__":
+    write_moved(Path(sys.argv[2]), Pubkey.from_string(sys.argv[1]))

@@ -148,6 +148,7 @@ def test_new_keys_are_private_and_never_overwrite(pouw, tmp_path):
     assert not (tmp_path / "other.json").exists(), "a refusal leaves no half of a pair"
     shown = pouw("keys", "show", "-k", ed, "--bls-keypair", bls, "--json").json
     assert (shown["public_key"], shown["bls_public_key"]) == (made["public_key"], made["bls_public_key"])
+    assert pouw("keys", "show", "-k", ed, "--address").out == f"{made['public_key']}\n"
 
 
 def test_a_readable_key_is_warned_about_on_stderr_only(pouw, tmp_path):

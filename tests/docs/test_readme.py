@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.demo_processes import adjacent_free_ports, free_ports
 from tests.docs.markdown import ROOT, blocks
+from tests.docs.shell import logs, pasting
 
 SLOT_MS = 200  # half a cluster's
-LIMIT_SECONDS = 300
 SNIPPETS = ("docs/results.md", "README.md")  # the same in both
 
 
@@ -41,45 +41,11 @@ def adapted(script: str, l1_port: int, sequencer_port: int) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path):
-    """Runs a script in tmp_path, in a process group that is gone afterwards whatever happens."""
+def shell(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, str]]]:
     l1_port, (sequencer_port,) = adjacent_free_ports(), free_ports(1)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("POUW_")}
-    environment |= {
-        "POUW_URL": f"http://127.0.0.1:{l1_port}",
-        "POUW_SEQUENCER": f"http://127.0.0.1:{sequencer_port}",
-        "POUW_VENV": str(Path(sys.prefix)),
-        "HOME": str(tmp_path),
-    }
-    started: list[subprocess.Popen[str]] = []
-
-    def run(script: str) -> tuple[int, str]:
-        text = adapted(script, l1_port, sequencer_port)
-        command = ["bash", "-e", "-u", "-o", "pipefail", "-c", text]
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        started.append(process)
-        out, _ = process.communicate(timeout=LIMIT_SECONDS)
-        return process.returncode, out
-
-    yield run
-    for process in started:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        process.wait()
-
-
-def logs(folder: Path) -> str:
-    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in sorted(folder.glob("*.log")))
+    environment = {"POUW_URL": f"http://127.0.0.1:{l1_port}", "POUW_SEQUENCER": f"http://127.0.0.1:{sequencer_port}"}
+    with pasting(tmp_path, environment) as run:
+        yield lambda script: run(adapted(script, l1_port, sequencer_port))
 
 
 def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
@@ -121,7 +87,11 @@ def test_every_command_of_pouw_that_the_documents_name_exists() -> None:
 
     root = typer.main.get_command(app)
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-    named = {match for path in documents for match in re.findall(r"(?:`|run )pouw ((?:[a-z]+ ?)+)", path.read_text())}
+    named = {
+        match
+        for path in documents
+        for match in re.findall(r"(?:`|run )pouw ((?:[a-z]+(?:-[a-z]+)* ?)+)", path.read_text())
+    }
     assert named
     for words in named:
         command = root

@@ -210,6 +210,16 @@ async def test_a_program_that_l1_refuses_leaves_no_rent_behind(on: Bench) -> Non
     assert await buffers_of(on.client, on.keys.authority.pubkey()) == []
 
 
+async def test_a_deployment_that_somebody_hinders_keeps_its_buffer(on: Bench) -> None:
+    """Lamports sent to the ProgramData's address between plan and deployment."""
+    plan = await plan_deploy(on.client, ARTIFACT, on.keys)
+    assert plan is not None
+    await on.give(pda.program_data(on.program.pubkey()), 900_000)
+    with pytest.raises(DeployError, match=rf"L1 refuses the deploy: .* in the buffer {plan.writing.buffer}: mend that"):
+        await carry_out(on.client, plan, on.keys, on.program, quiet)
+    assert [one[0] for one in await buffers_of(on.client, on.keys.authority.pubkey())] == [plan.writing.buffer]
+
+
 async def test_a_short_balance_is_refused_before_anything_is_spent(on: Bench) -> None:
     poor = Keypair()
     await on.give(poor.pubkey(), SOL // 10)
@@ -410,8 +420,10 @@ async def test_who_may_upgrade(on: Bench) -> None:
         await change_authority(on.client, on.keys, None)
 
     # As a multisig does it: the buffer is prepared by anybody, checked, and used by who has the authority.
-    plan = await plan_buffer(on.client, Artifact("same room", ELF[:-1] + b"\1"), on.keys, multisig.pubkey())
+    plan = await plan_buffer(on.client, LARGER, on.keys, multisig.pubkey())
+    before = await on.balance()
     await carry_out(on.client, plan, on.keys, None, quiet)
+    assert before - await on.balance() == plan.cost.needed_lamports
     assert [one[0] for one in await buffers_of(on.client, multisig.pubkey())] == [plan.writing.buffer]
     with pytest.raises(DeployError, match="was handed to"):
         await plan_buffer(on.client, plan.artifact, on.keys, multisig.pubkey())
@@ -427,6 +439,8 @@ async def test_who_may_upgrade(on: Bench) -> None:
     await change_authority(on.client, on.keys, None)
     with pytest.raises(DeployError, match="is final"):
         await plan_upgrade(on.client, LARGER, on.keys)
+    with pytest.raises(DeployError, match="no buffer can change it"):
+        await plan_buffer(on.client, ARTIFACT, on.keys, multisig.pubkey())
     with pytest.raises(DeployError, match="is nobody: it is final"):
         await change_authority(on.client, on.keys, multisig.pubkey())
 
