@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,38 +13,50 @@ from cli.output import emit, warn
 from cli.runtime import run
 from cli.settings import JsonOption
 
+if TYPE_CHECKING:
+    from solders.pubkey import Pubkey
+
 
 def register(app: typer.Typer) -> None:
     app.command("transfer", rich_help_panel="Move money")(expanded(transfer))
 
 
 def transfer(
-    lamports: Annotated[int, typer.Argument(help="Lamports to send on L1; 1 SOL is 1000000000.", min=1)],
-    recipient: Annotated[str, typer.Argument(help="Who gets them: a public key, or a key file.")],
+    lamports: Annotated[int, typer.Argument(help="Lamports for each of them; 1 SOL is 1000000000.", min=1)],
+    recipients: Annotated[
+        list[str], typer.Argument(metavar="RECIPIENT...", help="Who gets them: public keys, or key files.")
+    ],
     *,
     at: SigningOnL1,
     as_json: JsonOption = False,
 ) -> None:
-    """Send lamports of --keypair's on L1 to somebody else."""
+    """Send lamports of --keypair's on L1 to one or more others, to all of them or to none."""
     from solders.system_program import TransferParams
     from solders.system_program import transfer as system_transfer
 
-    from settlement.keys import read_keypair
-
     payer = at.signer()
-    is_file = Path(recipient).expanduser().is_file()
-    to = read_keypair(Path(recipient), warn).pubkey() if is_file else settings.public_key(recipient, "RECIPIENT")
+    addresses = [_named(recipient) for recipient in recipients]
 
     async def command() -> dict[str, Any]:
         async with at.l1() as client:
-            send = system_transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to, lamports=lamports))
-            done = await client.send_and_confirm([send], payer)
+            sends = [
+                system_transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to, lamports=lamports))
+                for to in addresses
+            ]
+            done = await client.send_and_confirm(sends, payer)
             return {
-                "recipient": str(to),
+                "recipients": [str(to) for to in addresses],
                 "lamports": lamports,
-                "recipient_l1_lamports": await client.get_balance(to),
                 "signature": done.signature,
                 "slot": done.slot,
             }
 
     emit(run(command), as_json)
+
+
+def _named(recipient: str) -> Pubkey:
+    from settlement.keys import read_keypair
+
+    if Path(recipient).expanduser().is_file():
+        return read_keypair(Path(recipient), warn).pubkey()
+    return settings.public_key(recipient, "RECIPIENT")

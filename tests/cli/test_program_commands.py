@@ -25,8 +25,9 @@ from cli.program_trial import check_artifact
 from cli.program_work import Upkeep, confirmed_by_person
 from cli.runtime import CommandError
 from settlement import idl, loader
+from settlement.client import L1Client
 from settlement.errors import ProgramFileError
-from settlement.keys import write_keypair
+from settlement.keys import read_keypair, write_keypair
 from settlement.loader_artifact import BLS12_381_SYSCALLS, Artifact, read_artifact
 from tests.moved_program import moved
 from tests.rpc_proxy import Proxy
@@ -146,7 +147,12 @@ def test_deployed_initialised_upgraded_verified_handed_over(pouw, mine: Mine, st
         assert ran.code == 1 and "is another program" in ran.err
         ran = run("program", "upgrade", upgraded, *of, "-k", mine.key, "--yes")
         assert ran.code == 1 and f"the upgrade authority of {mine.id} is {mine.address}" in ran.err
-        done = run("program", "upgrade", upgraded, *of, "-k", mine.me, "--yes", "--json").json
+        written = run(
+            "program", "write-buffer", upgraded, "--for", mine.address, *of, "-k", mine.me, "--yes", "--json"
+        ).json
+        buffer = ["--buffer", written["buffer"], "--upgrade-authority", mine.address]
+        assert run("program", "verify", upgraded, *buffer, "--json").json["hash"] == written["hash"]
+        done = run("program", "upgrade", upgraded, *of, "-k", mine.me, "--yes", "--json").json  # finds that buffer full
         assert done["room_bytes"] == made["room_bytes"] + loader.MIN_EXTENSION_BYTES and done["slot"] > made["slot"]
         verified = run("program", "verify", upgraded, *of, "--upgrade-authority", mine.address, "--json").json
         assert verified["verified"] and verified["hash"] == done["hash"] != made["hash"]
@@ -161,6 +167,12 @@ def test_deployed_initialised_upgraded_verified_handed_over(pouw, mine: Mine, st
         run("program", "set-authority", "--final", *of, "-k", mine.key, "--payer", mine.me, "--yes")
         assert run("program", "verify", upgraded, *of, "--upgrade-authority", "none", "--json").json["verified"]
         assert run("program", "show", *of, "--json").json["upgrade_authority"] is None
+
+        rest = [Keypair().pubkey() for _ in range(2)]
+        sent = run("transfer", SOL, *rest, mine.key, "-k", mine.me, "--json").json
+        assert sent["recipients"] == [*map(str, rest), str(mine.id)]
+        balance = l1.call("getBalance", str(rest[1]), {"commitment": "confirmed"})
+        assert balance["value"] == SOL  # type: ignore[index]
 
 
 @pytest.mark.test_validator
@@ -233,27 +245,17 @@ async def test_killed_in_the_middle_it_goes_on_and_a_buffer_is_given_up(
     assert ran.json["hash"] == read_artifact(mine.file).hash.hex()
     assert (await run("program", "show", "--buffers", mine.address, "--json")).json == []
 
-    written = await run(
-        "program",
-        "write-buffer",
-        mine.file,
-        "--for",
-        mine.id,
-        "--program-id",
-        mine.id,
-        "-k",
-        mine.me,
-        "--yes",
-        "--json",
-    )
-    buffer = written.json["buffer"]
-    same = await run("program", "verify", mine.file, "--buffer", buffer, "--upgrade-authority", mine.id, "--json")
-    assert same.json["hash"] == written.json["hash"]
-    ran = await run("program", "close-buffer", buffer, "-k", mine.me)
-    assert ran.code == 1 and f"is {mine.id}'s" in ran.err
-    closed = await run("program", "close-buffer", buffer, "-k", mine.key, "--payer", mine.me, "--json")
-    assert closed.json["returned_lamports"] > 2 * SOL
+    # Another one that was begun, and is not wanted any more.
+    async with L1Client(stage.rpc_url, mine.id) as client:
+        me = read_keypair(mine.me)
+        create = loader.create_buffer(mine.address, mine.address, "another", 1_000, SOL)
+        await client.send_and_confirm(create, me)
+    buffer = loader.buffer_address(mine.address, "another")
     ran = await run("program", "close-buffer", buffer, "-k", mine.key, "--payer", mine.me)
+    assert ran.code == 1 and f"is {mine.address}'s, not {mine.id}'s" in ran.err
+    closed = await run("program", "close-buffer", buffer, "-k", mine.me, "--json")
+    assert closed.json["returned_lamports"] == SOL
+    ran = await run("program", "close-buffer", buffer, "-k", mine.me)
     assert ran.code == 1 and "there is no buffer" in ran.err
     nursery.cancel_scope.cancel()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 600
 
 
 @contextmanager
