@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ import trio
 from solders.keypair import Keypair
 
 from bench.l1_process import ROOT, free_ports
-from settlement import idl, instructions
+from settlement import idl, instructions, pda, slash_instructions
 from settlement.bls import SecretKey
 from settlement.client import L1Client
 from settlement.keys import read_bls_secret, read_keypair
 from settlement.l1_setup import advance_validator_set
 from settlement.ledger import Account, State, account_key
+from settlement.messages import CheckpointMessage
 from settlement.money import claim
 from tests.clients import idl_values
 from tests.docs.markdown import blocks
@@ -41,13 +42,11 @@ URL = "http://127.0.0.1:8899"  # as the document writes it
 SLOT_MS = 100
 LIMIT_SECONDS = 300
 BUFFER_ID = 7
+COMPUTE_UNITS = 400_000
 # Account types that the story below does not make, each with its reason. Their layouts are held by examples all the same.
 NOT_CREATED = {
     "StakePosition": "delegation is not in the story yet",
     "Unbonding": "unbonding is not in the story yet",
-    "Receipt": "two signatures over one epoch are not in the story yet",
-    "Offence": "equivocation is not in the story yet",
-    "EquivocationTally": "equivocation is not in the story yet",
     "Demand": "a dispute is not in the story yet",
     "ParameterProposal": "governance is not in the story yet",
 }
@@ -77,7 +76,7 @@ class World:
 
     def epoch(self) -> None:
         """Seals the client's validator into a set, posts and finalizes an epoch that takes its inbox entries, claims half of what it owes
-        and leaves a proof buffer open."""
+        and leaves a proof buffer open. Then the validator is found to have signed two messages of one epoch, and slashed."""
         trio.run(self._epoch)
 
     async def _epoch(self) -> None:
@@ -99,6 +98,25 @@ class World:
             create = instructions.create_proof_buffer(program, owner, BUFFER_ID, 64)
             write = instructions.write_proof_buffer(program, owner, BUFFER_ID, 32, bytes(range(32)))
             await client.send_and_confirm([create, write], payer)
+            await self._equivocation(client, payer, secret, message)
+
+    async def _equivocation(
+        self, client: L1Client, payer: Keypair, secret: SecretKey, message: CheckpointMessage
+    ) -> None:
+        domain, config = await client.domain(), await client.fetch_config()
+        program, owner, version = client.program_id, payer.pubkey(), config.pinned.version
+        receipts = []
+        for results_root in (b"\4" * 32, b"\5" * 32):
+            other = replace(message, epoch=message.epoch + 1, parent_hash=config.posted.hash, results_root=results_root)
+            signature = secret.sign(digest := other.hash(domain))
+            record = slash_instructions.record_receipt(program, owner, domain.genesis, version, other, 1, signature)
+            await client.send_and_confirm([record], payer, compute_unit_limit=COMPUTE_UNITS)
+            receipts.append(pda.receipt(program, owner, digest))
+        validator = pda.validator(program, secret.public_key)
+        slash = slash_instructions.slash_equivocation(
+            program, owner, validator, message.epoch + 1, (receipts[0], receipts[1]), (version, version), (0, 0)
+        )
+        await client.send_and_confirm([slash], payer, compute_unit_limit=COMPUTE_UNITS)
 
     def read(self) -> dict[str, dict[str, idl_values.Plain]]:
         """By type and address, what the Python client reads of every account of the program."""

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
-from settlement import accounts, idl
+from settlement import accounts, idl, slash_accounts
 from tests.clients import idl_values
 from tests.clients.idl_world import NOT_CREATED, World, snippet, world
 from tests.clients.running import FOLDER, install_node_packages
 
 LIMIT_SECONDS = 120
+TYPED = (accounts, slash_accounts)
+DECODERS = {"EquivocationTally": "tally"}  # named otherwise than their types
 UNTYPED = {"Validator", *NOT_CREATED}  # account types that settlement.accounts has no dataclass for
 
 
@@ -53,7 +55,8 @@ def check_read(here: World, seen: dict[str, Any]) -> None:
 
 def check_typed(name: str, address: str, data: bytes, value: dict[str, Any]) -> None:
     """The dataclass of settlement.accounts says what the IDL says, of all fields that both have."""
-    decoder = getattr(accounts, f"decode_{re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}", None)
+    named = f"decode_{DECODERS.get(name) or re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}"
+    decoder = next((getattr(module, named) for module in TYPED if hasattr(module, named)), None)
     assert decoder is not None or name in UNTYPED, name
     if decoder is not None:
         check_fields(decoder(Pubkey.from_string(address), data), value)
