@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,17 +14,13 @@ from pathlib import Path
 
 import httpx
 
-TEST_VALIDATOR_PORTS = 41  # what one takes at most: RPC, WebSocket, faucet, gossip and its range
+from localnet import real_validator
+
 START_SECONDS = 120
 STOP_SECONDS = 30
 START_TRIES = 3
 POLL_SECONDS = 0.02
-TOOLS = Path("~/.cache/pouw-tools/bin").expanduser()
 ROOT = Path(__file__).parents[1]
-
-
-class L1Missing(RuntimeError):
-    """There is no solana-test-validator on this machine; the message says how to get one."""
 
 
 class L1NotStarted(RuntimeError):
@@ -63,17 +56,6 @@ class L1Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
 
 
-def find_test_validator() -> str:
-    """Raises L1Missing."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), str(TOOLS)])
-    binary = shutil.which("solana-test-validator", path=path)
-    if binary is None:
-        raise L1Missing(
-            f"solana-test-validator is neither on the PATH nor in {TOOLS}; scripts/install_tools.sh builds it"
-        )
-    return binary
-
-
 @contextmanager
 def embedded(*flags: str) -> Iterator[L1Process]:
     """`python -m localnet` with these flags. Raises L1NotStarted."""
@@ -87,17 +69,13 @@ def embedded(*flags: str) -> Iterator[L1Process]:
 
 @contextmanager
 def solana_test_validator(*flags: str) -> Iterator[L1Process]:
-    """A solana-test-validator on an empty ledger. Raises L1Missing, L1NotStarted."""
-    binary = find_test_validator()
+    """A solana-test-validator on an empty ledger. Raises ValidatorMissing, L1NotStarted."""
     with tempfile.TemporaryDirectory(prefix="pouw-test-validator-") as folder:
 
         def command(first: int) -> list[str]:
-            ports = ["--rpc-port", str(first), "--faucet-port", str(first + 2), "--gossip-port", str(first + 3)]
-            ports += ["--dynamic-port-range", f"{first + 4}-{first + TEST_VALIDATOR_PORTS - 1}"]
-            where = ["--reset", "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"]
-            return [binary, *where, *ports, *flags]
+            return real_validator.command(Path(folder, "ledger"), first, "--reset", *flags)
 
-        with _running(command, TEST_VALIDATOR_PORTS) as process:
+        with _running(command, real_validator.PORTS) as process:
             yield process
 
 
@@ -105,7 +83,7 @@ def solana_test_validator(*flags: str) -> Iterator[L1Process]:
 def _running(command: Callable[[int], Sequence[str]], ports: int) -> Iterator[L1Process]:
     with tempfile.TemporaryFile() as log, httpx.Client(timeout=60) as http:
         for _ in range(START_TRIES):
-            first = free_ports(ports)
+            first = real_validator.free_ports(ports)
             url = f"http://127.0.0.1:{first}"
             log.truncate(0)
             began = time.monotonic()
@@ -146,26 +124,3 @@ def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
                 pass
             time.sleep(POLL_SECONDS)
     return False
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that were free a moment ago, TCP and UDP, none of which the system gives to clients.
-
-    Raises L1NotStarted.
-    """
-    blocks = list(range(20_000, 32_000 - count, count))
-    random.shuffle(blocks)  # others on this machine look for ports too
-    for first in blocks:
-        sockets: list[socket.socket] = []
-        try:
-            for port in range(first, first + count):
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    sockets.append(socket.socket(type=kind))
-                    sockets[-1].bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return first
-    raise L1NotStarted(f"no {count} free ports in a row")

@@ -24,8 +24,8 @@ from solders.litesvm import LiteSVM
 
 from bench import rpc_load
 from bench.console import note, print_json, print_table
-from bench.l1_process import L1Missing, L1Process, embedded, find_test_validator, solana_test_validator
-from localnet import x87
+from bench.l1_process import L1Process, embedded, solana_test_validator
+from localnet import real_validator, x87
 from localnet.config import LocalnetConfig
 from localnet.registry import answer
 from localnet.rpc import METHODS
@@ -161,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [measure("embedded", lambda: embedded("--quiet"), sizes)]
     missing = None
     try:
-        find_test_validator()
-    except L1Missing as error:
+        real_validator.find()
+    except real_validator.ValidatorMissing as error:
         missing = str(error)
         note(f"note: {missing}")
     else:

@@ -53,23 +53,6 @@ class DemoFailed(Exception):
     """The demo ended, and something in it was not as it must be."""
 
 
-def digits_spec(seed: int, dataset_sha256: str) -> dict[str, Any]:
-    """Trains a multilayer perceptron on 1,797 handwritten digits of 8 × 8 pixels."""
-    return {
-        "version": 1,
-        "kind": "training",
-        "model_type": "mlp",
-        "architecture": {"input_size": 64, "hidden_sizes": [128], "output_size": 10},
-        "optimizer": {"type": "adam", "learning_rate": 0.001},
-        "stopping_criterion": {"type": "max_epochs", "max_epochs": 50},
-        "metrics": ["accuracy", "loss"],
-        "dataset_info": {"sha256": dataset_sha256, "batch_size": 32, "size": 1797},
-        "performance_requirements": {"gpu": False, "min_accuracy": 0.95},
-        "mode": "replay",
-        "seed": seed,
-    }
-
-
 async def submit(client: SequencerClient, task: dict[str, Any], fee_lamports: int, deadline_slots: int) -> str:
     """Submits one task for the client's key and returns its id."""
     domain = await client.domain()
@@ -248,7 +231,7 @@ class _Demo:
 
     async def _submit_all(self, client: SequencerClient) -> None:
         """In two waves, the second once a result of the first is decided: work goes on while epochs settle."""
-        from worker.digits import digits_blob
+        from worker.digits import digits_blob, digits_spec
 
         dataset = await client.put_blob(digits_blob())
         first = max(self._options.tasks // 2, 3)
@@ -322,4 +305,4 @@ class _Demo:
         return [rows[name] for name in sorted(rows)]
 
 
-__all__ = ["DemoFailed", "DemoOptions", "NetworkError", "digits_spec", "run", "submit"]
+__all__ = ["DemoFailed", "DemoOptions", "NetworkError", "run", "submit"]

@@ -4,8 +4,6 @@ The demo runs on it, and so do the tests that kill its processes: every one can 
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,8 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cli.demo_processes import Child, Supervisor, adjacent_free_ports, free_ports
+from cli.demo_processes import Child, Supervisor
+from localnet import real_validator
 from settlement import idl, instructions, l1_setup
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.bls import SecretKey
@@ -35,16 +34,6 @@ WORKER_STAKE_LAMPORTS = 2_000_000
 
 class NetworkError(Exception):
     """The network cannot be brought up; the message says what is wrong and what would be right."""
-
-
-def find_test_validator() -> str:
-    tools = Path(os.environ.get("POUW_TOOLS", Path.home() / ".cache" / "pouw-tools")) / "bin" / "solana-test-validator"
-    found = shutil.which("solana-test-validator") or (str(tools) if tools.exists() else None)
-    if found is None:
-        raise NetworkError(
-            "solana-test-validator is not on the PATH: install the Solana tools (or scripts/install_tools.sh), or use --l1 embedded"
-        )
-    return found
 
 
 @dataclass
@@ -98,26 +87,20 @@ class Network:
             self.authority_path = self.folder / "ledger" / "upgrade-authority.json"
             authority = Keypair()
             write_keypair(self.authority_path, authority)
-            port = adjacent_free_ports()
+            port = real_validator.free_ports(real_validator.PORTS)
             self.url = f"http://127.0.0.1:{port}"
+            ledger = self.folder / "ledger" / "l1"
             program = ["--upgradeable-program", str(self.program_id), str(ARTIFACT), str(authority.pubkey())]
-            common = [
-                "--ledger",
-                str(self.folder / "ledger" / "l1"),
-                "--rpc-port",
-                str(port),
-                "--bind-address",
-                "127.0.0.1",
-            ]
             if self.l1_kind == "embedded":
+                where = ["--ledger", str(ledger), "--rpc-port", str(port), "--bind-address", "127.0.0.1"]
                 slots = ["--slot-ms", str(self.slot_ms), "--quiet"]
-                self.supervisor.start_python("l1", "-m", "localnet", *common, *program, *slots)
+                self.supervisor.start_python("l1", "-m", "localnet", *where, *program, *slots)
             else:
-                faucet, gossip, first = free_ports(3)
-                first = min(first, 65_000)
-                ports = ["--faucet-port", str(faucet), "--gossip-port", str(gossip)]
-                ports += ["--dynamic-port-range", f"{first}-{first + 60}"]
-                self.supervisor.start("l1", [find_test_validator(), *common, *program, *ports, "--quiet"])
+                try:
+                    command = real_validator.command(ledger, port, *program)
+                except real_validator.ValidatorMissing as error:
+                    raise NetworkError(f"{error}; or use --l1 embedded") from error
+                self.supervisor.start("l1", command)
         await self._until_healthy()
         if self.l1_kind == "url":
             async with self.l1() as client:
@@ -196,7 +179,7 @@ class Network:
 
     async def prepare_sequencer(self) -> None:
         """Its port, key and configuration, and the lamports it posts with."""
-        port = free_ports(1)[0]
+        port = real_validator.free_ports(1)
         self.sequencer_url = f"http://127.0.0.1:{port}"
         self._prepare("sequencer", Keypair(), {"port": port, "epoch_seconds": self.epoch_seconds})
         async with self.l1() as client:

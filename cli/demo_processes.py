@@ -7,7 +7,6 @@ leaves a process behind. Ending is SIGTERM, a grace, then SIGKILL to the whole g
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,31 +22,6 @@ _PR_SET_PDEATHSIG = 1
 
 class ChildFailed(Exception):
     """A process of the demo ended by itself; the message ends with the last lines it wrote."""
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """``count`` different ports that were free a moment ago."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((host, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def adjacent_free_ports(host: str = "127.0.0.1") -> int:
-    """A port p such that p and p + 1 (Solana's WebSocket port) were both free a moment ago."""
-    for _ in range(64):
-        port = free_ports(1, host)[0]
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as second:
-            try:
-                second.bind((host, port + 1))
-            except OSError:
-                continue
-            return port
-    raise ChildFailed("found no two adjacent free ports in 64 tries")
 
 
 def _die_with_parent() -> None:

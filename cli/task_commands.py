@@ -39,26 +39,14 @@ def example(
     """Write a dataset and a spec that can be submitted as they are: handwritten digits, to be learned by a small network."""
     from hashlib import sha256
 
-    from worker.digits import ROWS, digits_blob
+    from worker.digits import digits_blob, digits_spec
 
     files = {name: folder / name for name in ("digits.safetensors", "spec.json")}
     for path in files.values():
         if path.exists() or path.is_symlink():
             raise CommandError(f"{path} exists already; name another folder")
     dataset = digits_blob()
-    spec = {
-        "version": 1,
-        "kind": "training",
-        "model_type": "mlp",
-        "architecture": {"input_size": 64, "hidden_sizes": [128], "output_size": 10},
-        "optimizer": {"type": "adam", "learning_rate": 0.001},
-        "stopping_criterion": {"type": "max_epochs", "max_epochs": 50},
-        "metrics": ["accuracy", "loss"],
-        "dataset_info": {"sha256": sha256(dataset).hexdigest(), "batch_size": 32, "size": ROWS},
-        "performance_requirements": {"gpu": False, "min_accuracy": 0.95},
-        "mode": "replay",
-        "seed": 1,
-    }
+    spec = digits_spec(1, sha256(dataset).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     files["digits.safetensors"].write_bytes(dataset)
     files["spec.json"].write_text(json.dumps(spec, indent=2) + "\n")

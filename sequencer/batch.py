@@ -6,7 +6,7 @@ Everything is recomputed from the records; that the state comes out as the open 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 from sequencer.epoch import OpenBatch
@@ -59,19 +59,7 @@ def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> C
         set_hash=batch.context.validator_set.hash(batch.context.domain),
     )
     row = EpochRow(
-        epoch=message.epoch,
-        attempt=attempt,
-        cut_slot=cut_slot,
-        expiry_slot=expiry_slot,
-        parent_hash=message.parent_hash,
-        results_root=message.results_root,
-        state_root=message.state_root,
-        trace_root=message.trace_root,
-        data_root=message.data_root,
-        payable_total=message.payable_total,
-        inbox_cursor=message.inbox_cursor,
-        inbox_hash=message.inbox_hash,
-        set_hash=message.set_hash,
+        **asdict(message),
         set_version=batch.context.validator_set.version,
         hash=message.hash(batch.context.domain),
         first_deposit=batch.head.inbox_cursor,

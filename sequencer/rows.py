@@ -6,6 +6,7 @@ rows as they are.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import StrEnum
 
 import msgspec
@@ -174,21 +175,7 @@ class EpochRow(Row, frozen=True):
 
     @property
     def message(self) -> CheckpointMessage:
-        return CheckpointMessage(
-            epoch=self.epoch,
-            attempt=self.attempt,
-            cut_slot=self.cut_slot,
-            expiry_slot=self.expiry_slot,
-            parent_hash=self.parent_hash,
-            results_root=self.results_root,
-            state_root=self.state_root,
-            trace_root=self.trace_root,
-            data_root=self.data_root,
-            payable_total=self.payable_total,
-            inbox_cursor=self.inbox_cursor,
-            inbox_hash=self.inbox_hash,
-            set_hash=self.set_hash,
-        )
+        return CheckpointMessage(**{member.name: getattr(self, member.name) for member in fields(CheckpointMessage)})
 
 
 class AttemptRow(Row, frozen=True):

@@ -6,13 +6,9 @@ those runs carry the mark `test_validator` and are deselected unless `-m` names 
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +22,10 @@ from localnet.config import GenesisProgram, LocalnetConfig
 from localnet.service import Endpoints, serve
 from settlement import idl
 from settlement.client import L1Client
-from settlement.errors import L1Error
+from tests.real_validator import RealValidator
 
 LAMPORTS_PER_SOL = 1_000_000_000
 SLOT_MS = 40  # ten times faster than a cluster, so that waiting for `finalized` is no second
-TEST_VALIDATOR_PORTS = 40  # what one solana-test-validator takes at most: RPC, WebSocket, faucet, gossip and its range
-START_SECONDS = 90
 NOT_EVERYWHERE = ("test_validator", "node")
 collect_ignore = ["anchorpy"]  # has an environment, and a `./run pytest`, of its own
 
@@ -105,63 +99,9 @@ async def _embedded(
 @asynccontextmanager
 async def _test_validator(program_id: Pubkey, authority: Keypair, rich: Keypair) -> AsyncIterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="pouw-test-validator-") as folder:
-        process, port = _start_test_validator(folder, program_id, authority.pubkey(), rich.pubkey())
+        validator = RealValidator(Path(folder), authority.pubkey(), rich.pubkey(), program_id)
         try:
-            url = f"http://127.0.0.1:{port}"
-            if not await _healthy(url, process):
-                pytest.fail(f"solana-test-validator did not start: {_log(folder)}")
-            yield url, f"ws://127.0.0.1:{port + 1}"
+            await validator.start()
+            yield validator.url, validator.websocket_url
         finally:
-            process.terminate()
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(process.wait)
-
-
-def _start_test_validator(
-    folder: str, program_id: Pubkey, authority: Pubkey, mint: Pubkey
-) -> tuple[subprocess.Popen[bytes], int]:
-    """The process and its RPC port; the WebSocket port is always the next one."""
-    installed = Path("~/.cache/pouw-tools/bin").expanduser()
-    binary = shutil.which("solana-test-validator", path=f"{os.environ['PATH']}:{installed}")
-    if binary is None:
-        pytest.fail(f"solana-test-validator is neither on the PATH nor in {installed}")
-    first = _free_range(TEST_VALIDATOR_PORTS)
-    command = [binary, "--reset", "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"]
-    command += ["--rpc-port", str(first), "--faucet-port", str(first + 2), "--gossip-port", str(first + 3)]
-    command += ["--dynamic-port-range", f"{first + 4}-{first + TEST_VALIDATOR_PORTS}", "--mint", str(mint)]
-    command += ["--upgradeable-program", str(program_id), str(idl.PROGRAM_PATH), str(authority)]
-    with Path(folder, "log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT), first
-
-
-def _log(folder: str) -> str:
-    return Path(folder, "log").read_text(errors="replace")[-2000:]
-
-
-async def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """At slot 0 the node answers, but its programs are not there before the next one."""
-    with trio.move_on_after(START_SECONDS):
-        async with L1Client(url, Pubkey.default()) as client:
-            while process.poll() is None:
-                with suppress(L1Error):
-                    if await client.get_slot("confirmed") > 0:
-                        return True
-                await trio.sleep(0.2)
-    return False
-
-
-def _free_range(count: int) -> int:
-    """The first of `count` ports in a row that were free a moment ago."""
-    for first in range(20_000, 60_000, count + 1):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                sockets.append(socket.socket())
-                sockets[-1].bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return first
-    pytest.fail(f"no {count} free ports in a row")
+            validator.kill()

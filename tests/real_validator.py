@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,30 +9,25 @@ from pathlib import Path
 import trio
 from solders.pubkey import Pubkey
 
+from localnet import real_validator
 from settlement import idl
 from settlement.client import L1Client
 from settlement.errors import L1Error
 
-PORTS = 40  # RPC, WebSocket, faucet, gossip and its range
 START_SECONDS = 90
-INSTALLED = Path("~/.cache/pouw-tools/bin").expanduser()
 
 
 class RealValidator:
-    """`first_port` is that of JSON-RPC; the next 39 are taken too."""
+    """JSON-RPC is at `url`, its WebSocket at `websocket_url`, on ports that were free a moment ago."""
 
-    def __init__(self, folder: Path, first_port: int, authority: Pubkey, mint: Pubkey) -> None:
-        binary = shutil.which("solana-test-validator", path=f"{os.environ['PATH']}:{INSTALLED}")
-        assert binary is not None, f"solana-test-validator is neither on the PATH nor in {INSTALLED}"
+    def __init__(self, folder: Path, authority: Pubkey, mint: Pubkey, program_id: Pubkey | None = None) -> None:
+        port = real_validator.free_ports(real_validator.PORTS)
+        program = [str(program_id or idl.committed().address), str(idl.PROGRAM_PATH), str(authority)]
         self._log = folder / "log"
-        self.url = f"http://127.0.0.1:{first_port}"
-        self._command = [
-            *(binary, "--quiet", "--ledger", f"{folder}/ledger", "--bind-address", "127.0.0.1"),
-            *("--rpc-port", str(first_port), "--faucet-port", str(first_port + 2)),
-            *("--gossip-port", str(first_port + 3)),
-            *("--dynamic-port-range", f"{first_port + 4}-{first_port + PORTS}", "--mint", str(mint)),
-            *("--upgradeable-program", str(idl.committed().address), str(idl.PROGRAM_PATH), str(authority)),
-        ]
+        self.url, self.websocket_url = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port + 1}"
+        self._command = real_validator.command(
+            folder / "ledger", port, "--mint", str(mint), "--upgradeable-program", *program
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:

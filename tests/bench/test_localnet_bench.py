@@ -15,7 +15,7 @@ TINY = ("--transfers", "6", "--in-flight", "2", "--latency-samples", "1", "--sta
 @pytest.fixture(autouse=True)
 def no_validator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without a solana-test-validator."""
-    monkeypatch.setattr(l1_process, "TOOLS", tmp_path)
+    monkeypatch.setenv("POUW_TOOLS", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
 
 

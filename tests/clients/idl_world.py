@@ -24,7 +24,8 @@ from typing import Any
 import trio
 from solders.keypair import Keypair
 
-from bench.l1_process import ROOT, free_ports
+from bench.l1_process import ROOT
+from localnet.real_validator import free_ports
 from settlement import idl, instructions, pda, slash_instructions
 from settlement.bls import SecretKey
 from settlement.client import L1Client

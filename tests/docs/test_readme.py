@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo_processes import adjacent_free_ports, free_ports
+from localnet.real_validator import free_ports
 from tests.docs.markdown import ROOT, blocks
 from tests.docs.shell import logs, pasting
 
@@ -42,7 +42,7 @@ def adapted(script: str, l1_port: int, sequencer_port: int) -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Callable[[str], tuple[int, str]]]:
-    l1_port, (sequencer_port,) = adjacent_free_ports(), free_ports(1)
+    l1_port, sequencer_port = free_ports(2), free_ports(1)
     environment = {"POUW_URL": f"http://127.0.0.1:{l1_port}", "POUW_SEQUENCER": f"http://127.0.0.1:{sequencer_port}"}
     with pasting(tmp_path, environment) as run:
         yield lambda script: run(adapted(script, l1_port, sequencer_port))

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from cli.demo import FEE_LAMPORTS, HONEST_WORKERS, VALIDATORS
 from cli.demo_network import Network
-from cli.demo_processes import free_ports
+from localnet.real_validator import free_ports
 from settlement import idl
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.l1_setup import ensure_initialized
@@ -207,7 +207,7 @@ async def test_a_config_of_another_genesis_is_refused_by_name(l1: L1, nursery: t
 
 async def fake_cluster(nursery: trio.Nursery, url: str) -> tuple[str, Hash]:
     """A fake: the L1 at `url` under another genesis hash, as if its accounts had been copied from another cluster."""
-    fake_genesis, port = Hash(bytes(Keypair().pubkey())), free_ports(1)[0]
+    fake_genesis, port = Hash(bytes(Keypair().pubkey())), free_ports(1)
     http = httpx.AsyncClient(trust_env=False)
 
     async def call(request: Request) -> JSONResponse:

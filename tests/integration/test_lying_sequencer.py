@@ -10,7 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from cli.demo_network import Network
-from cli.demo_processes import free_ports
+from localnet.real_validator import free_ports
 from settlement import messages, pda, records, signing
 from settlement.ledger import Context, Parent
 from settlement.records import (
@@ -186,7 +186,7 @@ async def test_a_lying_sequencer_gets_no_quorum(nursery: trio.Nursery, tmp_path:
         await network.start_l1()
         await network.prepare_sequencer()
         async with network.l1() as l1:
-            proxy = LyingProxy(network.sequencer_url, free_ports(1)[0], await l1.domain(), show_the_truth)
+            proxy = LyingProxy(network.sequencer_url, free_ports(1), await l1.domain(), show_the_truth)
         await nursery.start(proxy.run)
         network.prepare_worker(0)
         real_url = network.sequencer_url

@@ -26,8 +26,7 @@ from settlement.client import L1Client
 from settlement.errors import L1Error, ProgramError, TransactionError
 from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator
 from settlement.money import deposit
-from tests.conftest import _free_range
-from tests.real_validator import PORTS, RealValidator
+from tests.real_validator import RealValidator
 
 SOL = 1_000_000_000
 LIMIT_SECONDS = 120
@@ -94,7 +93,7 @@ class Setting:
 @pytest.fixture
 async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
     authority, rich, second, secret = Keypair(), Keypair(), Keypair(), SecretKey.generate()
-    validator = RealValidator(tmp_path, _free_range(PORTS), authority.pubkey(), rich.pubkey())
+    validator = RealValidator(tmp_path, authority.pubkey(), rich.pubkey())
     try:
         await validator.start()
         async with L1Client(validator.url) as client:

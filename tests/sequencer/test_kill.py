@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from cli.demo_processes import free_ports
+from localnet.real_validator import free_ports
 from sequencer import crash
 from sequencer.config import SequencerConfig
 from tests.sequencer.kit import DATASET, Network, config_for, start_l1, until
@@ -77,7 +77,7 @@ class Supervisor:
 
 async def test_a_kill_at_every_point_of_one_tasks_way(nursery: trio.Nursery, tmp_path: Path) -> None:
     l1_client, l1 = await start_l1(nursery, 3)
-    port = free_ports(1)[0]
+    port = free_ports(1)
     supervisor = Supervisor(config_for(l1, tmp_path, port=port, lease_slots=2_000), tmp_path / "log", IN_ORDER)
     await nursery.start(supervisor.run)
     network = Network(l1, f"http://127.0.0.1:{port}", nursery, attempts=16)
@@ -118,7 +118,7 @@ async def test_a_kill_at_every_point_of_one_tasks_way(nursery: trio.Nursery, tmp
 
 async def test_sigterm_ends_the_process_cleanly(nursery: trio.Nursery, tmp_path: Path) -> None:
     l1_client, l1 = await start_l1(nursery, 1)
-    config = config_for(l1, tmp_path, port=free_ports(1)[0])
+    config = config_for(l1, tmp_path, port=free_ports(1))
     supervisor = Supervisor(config, tmp_path / "log", ())
     await supervisor._start()
     assert supervisor.process is not None

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trio
 
-from cli.demo_processes import free_ports
+from localnet.real_validator import free_ports
 from sequencer.config import SequencerConfig
 from settlement.rpc_codes import Code
 from tests.sequencer import kit
@@ -97,7 +97,7 @@ async def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(
     random = Random(SEED)
     monkeypatch.setattr(kit, "SLOT_MS", SLOT_MS)
     l1_client, l1 = await start_l1(nursery, 3)
-    port = free_ports(1)[0]
+    port = free_ports(1)
     settings = {"port": port, "lease_slots": 5_000, "max_records": 512}
     killer = Killer(config_for(l1, tmp_path, **settings), tmp_path / "log", KILLS, random)
     network = Network(l1, f"http://127.0.0.1:{port}", nursery, attempts=400)
