@@ -82,6 +82,18 @@ async def submit_task(
     }
 
 
+async def tasks_of(client: SequencerClient, limit: int, **chosen: str) -> list[dict[str, Any]]:
+    """The newest `limit` tasks that match, as many pages as that takes."""
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:
+        page = await client.call("getTasks", {**chosen, "limit": limit - len(found)})
+        found += page["tasks"]
+        if "next" not in page:
+            break
+        chosen["before"] = page["next"]
+    return found
+
+
 async def wait_for_task(client: SequencerClient, task_id: str) -> dict[str, Any]:
     """The task object once it is paid or refunded."""
     while True:

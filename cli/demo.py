@@ -252,7 +252,9 @@ class _Demo:
         return all(task["status"] in SETTLED for task in await self._tasks(client))
 
     async def _tasks(self, client: SequencerClient) -> list[dict[str, Any]]:
-        tasks = await client.call("getTasks", {"client": str(self._network.client_keypair.pubkey()), "limit": 100})
+        tasks = (await client.call("getTasks", {"client": str(self._network.client_keypair.pubkey()), "limit": 100}))[
+            "tasks"
+        ]
         return sorted(
             tasks, key=lambda task: list(self._fees).index(task["taskId"]) if task["taskId"] in self._fees else -1
         )

@@ -42,7 +42,7 @@ class Spectator:
 
     async def look(self) -> Snapshot:
         info = await self._client.call("getEpochInfo")
-        newest_first = await self._client.call("getTasks", {"client": self._account, "limit": 100})
+        newest_first = (await self._client.call("getTasks", {"client": self._account, "limit": 100}))["tasks"]
         validators = tuple(one["authority"] for one in await self._client.call("getValidators"))
         for epoch in range(1, info["postedEpoch"] + 1):
             if self._checkpoints.get(epoch, {}).get("status") != "finalized":

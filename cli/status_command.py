@@ -70,7 +70,7 @@ async def _sequencer(at: OnBoth, shown: dict[str, Any]) -> None:
         info = await l2.call("getEpochInfo")
         names = {"epoch": "epoch", "records": "records", "slot": "slot", "postedEpoch": "posted_epoch"}
         shown |= {name: info[key] for key, name in {**names, "finalizedEpoch": "finalized_epoch"}.items()}
-        counts = Counter(task["status"] for task in await l2.call("getTasks", {"limit": MAX_TASKS}))
+        counts = Counter(task["status"] for task in (await l2.call("getTasks", {"limit": MAX_TASKS}))["tasks"])
         shown["tasks"] = {status: counts[status] for status in STATUSES}
         shown["validators"] = [
             {

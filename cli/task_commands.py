@@ -142,8 +142,15 @@ def list_tasks(
     as_json: JsonOption = False,
 ) -> None:
     """Tasks, newest first."""
-    chosen = {"status": state, "client": client, "worker": worker, "limit": limit}
-    tasks = _ask(at, "getTasks", {key: value for key, value in chosen.items() if value is not None})
+    chosen = {"status": state, "client": client, "worker": worker}
+
+    async def command() -> list[dict[str, Any]]:
+        from cli.calls import tasks_of
+
+        async with at.l2() as calls:
+            return await tasks_of(calls, limit, **{key: value for key, value in chosen.items() if value is not None})
+
+    tasks = run(command)
     columns = ["task_id", "status", "kind", "mode", "fee_lamports", "deadline_slot", "worker", "accuracy"]
     emit_rows([_plain(task) for task in tasks], columns, as_json, "no tasks")
 

@@ -133,21 +133,22 @@ def get_task(node: Node, params: p.OfTask) -> r.Task:
     return views.task(node, find_task(node, params.task_id))
 
 
-def get_tasks(node: Node, params: p.GetTasks) -> list[r.Task]:
-    """Newest first; `before` is the id of the last task of the page before. Of a long history only so many are looked at in one call."""
+def get_tasks(node: Node, params: p.GetTasks) -> r.TaskPage:
     below = find_task(node, params.before).order if params.before else node.chain.meta_cell.value.next_order
     client = p.public_key(params.client) if params.client else None
     worker = p.public_key(params.worker) if params.worker else None
-    found = []
-    settled = params.status in (None, *TERMINAL)
-    for row in islice(node.tasks.newest(below, settled=settled), MAX_TASKS_LOOKED_AT):
-        wanted = (params.status, row.status.value), (client, row.client), (worker, row.worker)
-        if any(asked is not None and asked != is_there for asked, is_there in wanted):
-            continue
-        found.append(views.task(node, row))
-        if len(found) == params.limit:
-            break
-    return found
+    found: list[r.Task] = []
+    rows = node.tasks.newest(below, settled=params.status in (None, *TERMINAL))
+    last = None
+    for row in islice(rows, MAX_TASKS_LOOKED_AT):
+        last = row
+        wanted = (params.status, row.status), (client, row.client), (worker, row.worker)
+        if all(asked is None or asked == is_there for asked, is_there in wanted):
+            found.append(views.task(node, row))
+            if len(found) == params.limit:
+                break
+    is_more = last is not None and next(rows, None) is not None
+    return r.TaskPage(tasks=found, next=last.task_id.hex() if last is not None and is_more else UNSET)
 
 
 def get_task_result(node: Node, params: p.OfTask) -> r.TaskResult:
@@ -336,7 +337,7 @@ METHODS: dict[str, Method] = {
     ),
     "withdraw": Recorded(p.Withdraw, _withdrawal, withdraw, r.Withdrawn),
     "getTask": Read(p.OfTask, get_task, r.Task, (Code.UNKNOWN_TASK,)),
-    "getTasks": Read(p.GetTasks, get_tasks, list[r.Task], (Code.UNKNOWN_TASK,)),
+    "getTasks": Read(p.GetTasks, get_tasks, r.TaskPage, (Code.UNKNOWN_TASK,)),
     "getTaskResult": Read(p.OfTask, get_task_result, r.TaskResult, (Code.UNKNOWN_TASK, Code.NOT_FOUND)),
     "getReceipt": Read(p.OfTask, get_receipt, r.Receipt, (Code.UNKNOWN_TASK, Code.NOT_FOUND)),
     "getBalance": Read(p.GetBalance, get_balance, r.Balance, (Code.UNKNOWN_ACCOUNT,)),

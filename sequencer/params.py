@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from sequencer.errors import RpcError
+from sequencer.lifecycle import Status
 from settlement.rpc_codes import Code
 from settlement.spec import MAX_INTERVALS
 
@@ -96,7 +97,7 @@ class OfTask(Params, frozen=True):
 
 
 class GetTasks(Params, frozen=True):
-    status: Literal["pending", "leased", "committed", "revealed", "paid", "refunded"] | None = None
+    status: Status | None = None
     client: PublicKey | None = None
     worker: PublicKey | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100

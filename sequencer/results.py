@@ -98,6 +98,14 @@ class Task(Result, frozen=True):
     replayed_share: Share | UnsetType = UNSET
 
 
+class TaskPage(Result, frozen=True):
+    """Tasks, newest first. `next` is what to give as `before` for those after them; it is absent when all have been looked at. A page with
+    fewer than `limit` may have one: so many tasks are looked at in one call, whether they match or not."""
+
+    tasks: list[Task]
+    next: Hex32 | UnsetType = UNSET
+
+
 class VerdictGiven(Result, frozen=True):
     validator: PublicKey
     verdict: VerdictName

@@ -184,7 +184,7 @@ async def test_afterwards_all_sign_again_and_the_books_balance(network: Network)
             return bool((await account(client, client.public_key, "finalized"))["epoch"] == config.finalized.epoch)
 
         await until(network, "the sequencer to see it", seen)
-        tasks = await client.call("getTasks")
+        tasks = (await client.call("getTasks"))["tasks"]
         assert [task["status"] for task in tasks] == ["paid", "paid"]
         worker = await account(client, bytes(network.nodes[WORKER].keypair.pubkey()), "finalized")
         ours = await account(client, client.public_key, "finalized")

@@ -131,7 +131,7 @@ class Line:
             return {
                 "checkpoints": [{k: v for k, v in c.items() if k not in informative} for c in checkpoints],
                 "tasks": tasks,
-                "known": sorted(task["taskId"] for task in await client.call("getTasks")),
+                "known": sorted(task["taskId"] for task in (await client.call("getTasks"))["tasks"]),
                 "balances": [await client.call("getBalance", params) for params in asked],
                 "on L1": {epoch: (c.attempt, c.hash, c.payable_total) for epoch, c in self.l1.confirmed.items()},
             }
@@ -140,7 +140,7 @@ class Line:
 async def lost(line: Line) -> list[tuple[str, str]]:
     """What was acknowledged and is not there."""
     with line.client(CLIENT) as client:
-        tasks = {task["taskId"]: task["status"] for task in await client.call("getTasks")}
+        tasks = {task["taskId"]: task["status"] for task in (await client.call("getTasks"))["tasks"]}
         workers = [worker["publicKey"] for worker in await client.call("getWorkers")]
     is_there: dict[str, Callable[[str], bool]] = {
         "task": lambda name: name in tasks,

@@ -136,7 +136,7 @@ async def test_a_task_that_nobody_does_is_refunded_and_an_attempt_without_quorum
         voter.signs = True
 
     async def refunded() -> object:
-        (task,) = await client.client.call("getTasks")
+        (task,) = (await client.client.call("getTasks"))["tasks"]
         info = await client.client.call("getEpochInfo")
         return task if task["status"] == "refunded" and info["finalizedEpoch"] >= task.get("epoch", 10**9) else None
 

@@ -126,10 +126,12 @@ async def test_a_settled_task_leaves_memory_and_is_found_on_the_disk(line: Line)
     for _ in range(2):
         assert len(line.node.tasks) == 1
         with line.client(CLIENT) as client:
-            assert [task["taskId"] for task in await client.call("getTasks")] == [pending, paid]
-            assert [task["taskId"] for task in await client.call("getTasks", {"before": pending})] == [paid]
+            assert [task["taskId"] for task in (await client.call("getTasks"))["tasks"]] == [pending, paid]
+            assert [task["taskId"] for task in (await client.call("getTasks", {"before": pending}))["tasks"]] == [paid]
             for status, wanted in (("paid", [paid]), ("pending", [pending]), ("leased", [])):
-                assert [task["taskId"] for task in await client.call("getTasks", {"status": status})] == wanted
+                assert [
+                    task["taskId"] for task in (await client.call("getTasks", {"status": status}))["tasks"]
+                ] == wanted
             assert (await client.call("getTask", {"taskId": paid}))["status"] == "paid"
             (worker,) = await client.call("getWorkers")
             assert (worker["tasksPaid"], worker["tasksRejected"]) == (1, 0)

@@ -132,7 +132,7 @@ async def test_kills_at_random_moments_lose_nothing_and_pay_nothing_twice(
         if killer.left:
             return None
         info = await client.client.call("getEpochInfo")
-        tasks = await client.client.call("getTasks", {"limit": 1000})
+        tasks = (await client.client.call("getTasks", {"limit": 1000}))["tasks"]
         done = all("epoch" in task and task["epoch"] <= info["finalizedEpoch"] for task in tasks)
         return tasks if done and len(tasks) >= len(acknowledged) else None
 

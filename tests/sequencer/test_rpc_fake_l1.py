@@ -16,7 +16,7 @@ import trio
 from solders.keypair import Keypair
 from solders.signature import Signature
 
-from sequencer import auth, epoch_loop, service
+from sequencer import auth, epoch_loop, methods_client, service
 from sequencer import database as db
 from sequencer.lifecycle import Status
 from sequencer.node import L1View, Node
@@ -362,9 +362,35 @@ async def test_a_worker_holds_one_lease_and_pulling_again_returns_it(door: Door)
     assert (await other.pull())["task"]["taskId"] == ids[1]
     workers = await worker.client.call("getWorkers")
     assert {w["publicKey"]: w["lease"]["taskId"] for w in workers} == {worker.name: ids[0], other.name: ids[1]}
-    assert [t["taskId"] for t in await worker.client.call("getTasks", {"status": "leased"})] == ids[::-1]
-    page = await worker.client.call("getTasks", {"limit": 1, "before": ids[1]})
+    assert [t["taskId"] for t in (await worker.client.call("getTasks", {"status": "leased"}))["tasks"]] == ids[::-1]
+    page = (await worker.client.call("getTasks", {"limit": 1, "before": ids[1]}))["tasks"]
     assert [t["taskId"] for t in page] == ids[:1]
+
+
+async def test_pages_of_tasks_lead_to_one_another(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one call looks at fewer tasks than it would have to for a full page, or finds none among those."""
+    _, (worker, _), ids = await tasks_and_worker(door, 5)
+    await worker.pull()  # the oldest is leased
+    newest_first = ids[::-1]
+
+    async def pages(**chosen: Any) -> list[list[str]]:
+        found: list[list[str]] = []
+        while len(found) < 9:
+            page = await worker.client.call("getTasks", chosen)
+            found.append([task["taskId"] for task in page["tasks"]])
+            if "next" not in page:
+                return found
+            chosen["before"] = page["next"]
+        raise AssertionError(f"no end: {found}")
+
+    assert await pages() == [newest_first]
+    assert await pages(limit=5) == [newest_first], "a full page that is the last says so"
+    assert await pages(limit=2) == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+    assert await pages(status="paid") == [[]]
+    monkeypatch.setattr(methods_client, "MAX_TASKS_LOOKED_AT", 2)
+    assert await pages(status="leased") == [[], [], newest_first[4:]]
+    assert await pages(limit=100) == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+    assert await pages(status="refunded") == [[], [], []]
 
 
 async def test_a_workers_progress_is_shown_unverified_while_its_lease_lasts(door: Door) -> None:
@@ -441,7 +467,7 @@ async def test_a_second_rejected_result_of_a_slashed_worker_is_slashed_of_nothin
     assert [await status(door, task_id) for task_id in ids] == ["pending", "pending"]
     outcomes = [records.decode(group.records[-1]).payload for group in door.node.chain.open.groups[-2:]]
     assert [(one.event.name, one.lamports) for one in outcomes] == [("SLASH", 2_000_000), ("SLASH", 0)]  # type: ignore[union-attr]
-    assert [len(task["rejections"]) for task in await client.client.call("getTasks", {})] == [1, 1]
+    assert [len(task["rejections"]) for task in (await client.client.call("getTasks", {}))["tasks"]] == [1, 1]
 
 
 async def test_a_reveal_must_match_what_was_committed_and_uploaded(door: Door) -> None:
