@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from bench.l1_process import embedded
-from cli.demo_processes import free_ports
+from localnet.real_validator import free_ports
 from settlement import idl
 from settlement.keys import read_keypair
 from tests.docs.markdown import ROOT, blocks
@@ -41,7 +41,7 @@ def adapted(script: str, url: str, sequencer_port: int) -> str:
 def test_the_whole_way(tmp_path: Path) -> None:
     script = "".join(block.text for block in blocks("docs/devnet.md") if block.language == "sh")
     script, end = script.split("kill $(jobs -p)")
-    (sequencer_port,) = free_ports(1)
+    sequencer_port = free_ports(1)
     environment = {"POUW_SEQUENCER": f"http://127.0.0.1:{sequencer_port}"}
     with embedded("--slot-ms", str(SLOT_MS)) as l1, pasting(tmp_path, environment) as paste:
         code, out = paste(
