@@ -35,6 +35,8 @@ class SequencerConfig(ProcessConfig):
     priority_fee_micro_lamports: int = Field(default=1_000, ge=1)
     priority_fee_cap_micro_lamports: int = Field(default=1_000_000, ge=0)
     """What a compute unit of a post may cost at most: with the default, 1.4 million lamports a post."""
+    pay_rewards: bool = True
+    """Adds late signatures and pays each final epoch's rewards from the program's treasury, for the fees of both. Anybody may do it instead."""
 
     body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
     body_deadline_seconds: float = Field(default=10.0, gt=0)

@@ -11,7 +11,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from sequencer.rows import EpochRow, SentRow
-from settlement import bls, instructions, pda
+from settlement import bls, instructions, pda, slash_instructions, slashing
 from settlement.accounts import Checkpoint, Config, InboxEntryAccount, SetAccount
 from settlement.client import L1Client
 from settlement.rpc import Commitment
@@ -23,7 +23,7 @@ POST_COMPUTE_UNITS = 1_400_000
 
 
 class L1Port(Protocol):
-    """Reads at a commitment, and the two transactions that the sequencer signs."""
+    """Reads at a commitment, and the transactions that the sequencer signs."""
 
     async def genesis_hash(self) -> bytes: ...
 
@@ -52,6 +52,12 @@ class L1Port(Protocol):
         ...
 
     async def sign_finalize(self, epoch: int) -> SentRow: ...
+
+    async def sign_late(self, row: EpochRow, bitmap: int, aggregate: bytes) -> SentRow:
+        """Adds members that the post of this epoch left out; `aggregate` is the sum of their signatures."""
+        ...
+
+    async def sign_reward(self, checkpoint: Checkpoint) -> SentRow: ...
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         """Sends it until it is confirmed; TransactionExpired when it never will be, TransactionFailed when it was refused."""
@@ -137,6 +143,17 @@ class ClientPort:
     async def sign_finalize(self, epoch: int) -> SentRow:
         program, payer = self._client.program_id, self._payer.pubkey()
         return await self._sign([instructions.finalize_checkpoint(program, payer, epoch)], None, None)
+
+    async def sign_late(self, row: EpochRow, bitmap: int, aggregate: bytes) -> SentRow:
+        program, payer = self._client.program_id, self._payer.pubkey()
+        adding = slash_instructions.add_signatures(
+            program, payer, row.epoch, row.set_version, row.hash, bitmap, aggregate
+        )
+        return await self._sign([adding], slashing.VERIFY_COMPUTE_UNITS, None)
+
+    async def sign_reward(self, checkpoint: Checkpoint) -> SentRow:
+        rewarding = slashing.reward_of(self._client.program_id, self._payer.pubkey(), checkpoint)
+        return await self._sign([rewarding], slashing.REWARD_COMPUTE_UNITS, None)
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         signed = SignedTransaction(sent.raw, sent.signature, sent.last_valid_block_height)

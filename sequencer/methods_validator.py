@@ -183,12 +183,18 @@ def get_proposal(node: Node, params: p.GetProposal) -> r.Checkpoint:
 
 
 def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation) -> r.Attested:
-    """Keeps a verified BLS signature on the epoch in flight. The caller must be the authority of that index."""
-    current = node.chain.position.current
-    row = current.row if current else None
-    if row is None or (row.epoch, row.attempt, row.hash.hex()) != (params.epoch, params.attempt, params.hash):
-        shown = {"epoch": row.epoch, "attempt": row.attempt, "hash": row.hash.hex()} if row else {}
-        raise RpcError(Code.WRONG_PROPOSAL, "this is not the proposal in flight", shown)
+    """Keeps a verified BLS signature on the epoch in flight, or on one that is posted and not final: it is added on L1 late. The caller
+    must be the authority of that index."""
+    position = node.chain.position
+    flights = (*position.in_flight, *position.posted)
+    asked = (params.epoch, params.attempt, params.hash)
+    row = next((f.row for f in flights if (f.row.epoch, f.row.attempt, f.row.hash.hex()) == asked), None)
+    if row is None:
+        now = position.current.row if position.current else None
+        shown = {"epoch": now.epoch, "attempt": now.attempt, "hash": now.hash.hex()} if now else {}
+        raise RpcError(
+            Code.WRONG_PROPOSAL, "this is not the proposal in flight, nor one that is posted and not final", shown
+        )
     validators = set_of(node, row)
     _check_index(validators, caller, params.set_index)
     signature = bytes.fromhex(params.signature)
@@ -196,8 +202,7 @@ def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.
         raise RpcError(
             Code.BAD_SIGNATURE, f"it is not validator {params.set_index}'s over {params.hash}", {"digest": params.hash}
         )
-    if row.status is CheckpointStatus.ATTESTING:
-        tx.put(db.ATTESTATIONS, attestation_key(row, params.set_index), AttestationRow(signature=signature))
+    tx.put(db.ATTESTATIONS, attestation_key(row, params.set_index), AttestationRow(signature=signature))
     node.last_seen_slots[caller] = node.slot
     signers = bitmap_of(attestations(node, tx, row))
     return r.Attested(

@@ -21,6 +21,7 @@ from sequencer.config import SequencerConfig
 from sequencer.door import Door, RateLimit
 from sequencer.l1_port import ClientPort, L1Port
 from sequencer.node import Node
+from sequencer.rewards import Rewards
 from sequencer.rows import MetaRow
 from sequencer.rpc import make_app
 from sequencer.store import RocksStore, StoreCorruption, StoreUnwritable
@@ -56,7 +57,7 @@ async def run_on(
     try:
         node = await make_node(config, database, port)
         await _look_before_serving(node, port)
-        swept = Sweep()
+        swept, rewards = Sweep(), Rewards()
         async with trio.open_nursery() as nursery:
             node_port = await nursery.start(_serve, node)
             for name, step in (
@@ -64,6 +65,7 @@ async def run_on(
                 ("epoch", lambda: _epoch(node, port)),
                 ("post", lambda: poster.step(node, port)),
                 ("finality", lambda: finality.step(node, port)),
+                ("rewards", lambda: rewards.step(node, port)),
                 ("disk", lambda: _disk(node)),
                 ("sweep", lambda: _sweep(node, swept)),
             ):
