@@ -11,9 +11,10 @@ import typer
 from cli.options import SigningOnL1, expanded
 from cli.output import emit, emit_rows
 from cli.runtime import CommandError, run
-from cli.settings import JsonOption
+from cli.settings import JsonOption, public_key
 
 if TYPE_CHECKING:
+    from settlement.slash_accounts import Offence
     from settlement.slashing import Evidence
 
 slash_app = typer.Typer(help="Report validators that broke the rules.", no_args_is_help=True)
@@ -52,19 +53,35 @@ def report(
                 offences = await report_equivocation(client, reporter, *given)
             except EvidenceError as error:
                 raise CommandError(f"nothing to report: {error}") from None
-        return [
-            {
-                "validator": str(offence.validator),
-                "epoch": offence.epoch,
-                "attempt": offence.attempt,
-                "applied_basis_points": offence.applied_basis_points,
-                "cut_lamports": offence.cut_lamports,
-            }
-            for offence in offences
-        ]
+        return [_row(offence) for offence in offences]
 
-    columns = ["validator", "epoch", "attempt", "applied_basis_points", "cut_lamports"]
-    emit_rows(run(command), columns, as_json, "nobody was slashed")
+    emit_rows(run(command), _COLUMNS, as_json, "nobody was slashed")
+
+
+@slash_app.command("raise")
+@expanded
+def raise_slash(
+    epoch: Annotated[int, typer.Argument(help="The epoch in which it equivocated.", min=1)],
+    validator: Annotated[list[str], typer.Argument(help="Validator accounts, as `report` names them.")],
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Take what lacks from those found equivocating before others were: who was first loses no less than who was last."""
+    from settlement.slashing import fetch_offence, raise_equivocation
+
+    reporter = at.signer()
+    addresses = [public_key(one, "VALIDATOR") for one in validator]
+
+    async def command() -> list[dict[str, Any]]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            for address in addresses:
+                await fetch_offence(client, address, epoch)
+                await raise_equivocation(client, reporter, address, epoch)
+            return [_row(await fetch_offence(client, address, epoch)) for address in addresses]
+
+    emit_rows(run(command), _COLUMNS, as_json, "nobody was slashed")
 
 
 @slash_app.command("rejected")
@@ -119,6 +136,13 @@ def pay(
             return {"epoch": epoch, "rewarded_epochs": paid}
 
     emit(run(command), as_json)
+
+
+_COLUMNS = ("validator", "epoch", "attempt", "applied_basis_points", "cut_lamports")
+
+
+def _row(offence: Offence) -> dict[str, Any]:
+    return {"validator": str(offence.validator), **{name: getattr(offence, name) for name in _COLUMNS[1:]}}
 
 
 def _read(path: Path) -> Evidence:

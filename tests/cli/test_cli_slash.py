@@ -149,6 +149,10 @@ async def test_a_vote_against_the_posted_checkpoint(at: Any, deployment: Deploym
     await deployment.post(posted, 0, 1, 3)
     offences = (await at("slash", "report", vote, "--json")).json
     assert [one["applied_basis_points"] for one in offences] == [10_000, 10_000]
+    raised = await at("slash", "raise", 1, offences[0]["validator"], offences[1]["validator"], "--json")
+    assert raised.json == offences
+    ran = await at("slash", "raise", 2, offences[0]["validator"])
+    assert ran.code == 1 and f"no offence of {offences[0]['validator']} in epoch 2" in ran.err
     assert [slot.stake_lamports for slot in (await l1.client.fetch_registry()).slots] == [STAKE, 0, STAKE, 0]
 
 
