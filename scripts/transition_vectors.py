@@ -19,12 +19,19 @@ from settlement.ledger import witness
 from tests.settlement import bad_witnesses, random_steps, steps
 from tests.settlement.steps import Step
 
-RANDOM_STEPS = 24
+RANDOM_STEPS = 14
 
 
 def make_transitions() -> dict[str, Any]:
     rejections = [made for _, made in steps.every_rejection()]
-    named = [*steps.every_rule(), *rejections, *steps.splits(), *(lie for _, lie in steps.lies()), steps.deep(12, 8)]
+    named = [
+        *steps.every_rule(),
+        *steps.forced(),
+        *rejections,
+        *steps.splits(),
+        *(lie for _, lie in steps.lies()),
+        steps.deep(4, 8),
+    ]
     named += [bad for _, bad in bad_witnesses.everything()]
     return notation([*named, *random_steps.steps(1, RANDOM_STEPS)])
 

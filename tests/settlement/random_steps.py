@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from settlement import records
 from settlement.ledger import LedgerRejection, State, TaskStatus, apply, witness
 from settlement.ledger.witness import Verdict
-from settlement.records import Record
+from settlement.records import Event, Mode, Op, Record
 from settlement.records import Verdict as Vote
 from tests.settlement import bad_witnesses, kit
 from tests.settlement.steps import Step, step
@@ -46,9 +45,16 @@ class Walk:
         amount = random.choice([0, 1, 500, 1000, 1_000_000, 2_500_000])
         task_id = random.choice(self.tasks[-4:])
         task = state.task(task_id)
-        match random.randrange(10):
+        cursor = self.slip(state.totals.inbox_cursor)
+        match random.randrange(12):
             case 0:
-                return kit.deposit(name, amount, self.slip(state.totals.inbox_cursor))
+                return kit.deposit(name, amount, cursor)
+            case 10:
+                deadline = self.context.base_slot + random.choice([0, LIFE_SLOTS])
+                return kit.inbox_task(name, amount, cursor, deadline, mode=random.choice([Mode.REPLAY, Mode.EXACT]))
+            case 11:
+                client = {kit.node(name): name for name in PEOPLE}[task.client] if task else name
+                return kit.forced_withdrawal(client, amount, cursor, amount // 2, task_id if task else kit.NO_TASK)
             case 1 | 2:
                 client = random.choice(CLIENTS)
                 deadline = self.context.base_slot + random.choice([0, *[LIFE_SLOTS] * 5])
@@ -84,7 +90,7 @@ class Walk:
             try:
                 self.state = apply(self.state, record, self.context)
                 batch.append(record)
-                if record.op is records.Op.TASK_SUBMISSION:
+                if record.op is Op.TASK_SUBMISSION or getattr(record.payload, "event", None) is Event.INBOX_TASK:
                     self.tasks.append(record.task)
             except LedgerRejection:
                 if self.random.random() < 0.3:

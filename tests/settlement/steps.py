@@ -148,6 +148,48 @@ def every_rule() -> Iterator[Step]:
     )
 
 
+def forced() -> Iterator[Step]:
+    """What the inbox forces: taken whatever the entry says."""
+    task_id = kit.inbox_task_id("client", 2)
+    task = kit.inbox_task("client", 50_000, 2)
+    made = run(funded(), task)
+    shown = run(made, kit.result("worker", 1, task_id))
+    paid = run(shown, kit.vote(0, task_id), kit.vote(1, task_id), kit.payment("worker", task_id, 50_000))
+    yield step("a forced task", funded(), task)
+    yield step("a forced task opens an account", State.empty(), kit.inbox_task("stranger", 7, 0))
+    yield step("two forced tasks and a withdrawal", funded(), task, kit.inbox_task("client", 5, 3), withdrawal(4, 10))
+    others = [(kind, Mode.REPLAY) for kind in Kind if kind is not Kind.TRAINING]
+    for kind, mode in [*others, *((Kind.TRAINING, mode) for mode in Mode if mode is not Mode.REPLAY)]:
+        credited = kit.inbox_task("client", 50_000, 2, kind=kind, mode=mode)
+        yield step(f"a forced task of kind {kind} and mode {mode} is credited", funded(), credited)
+    for deadline in (0, 100, 101, 102):
+        late = kit.inbox_task("client", 5, 2, deadline=deadline)
+        yield step(f"a forced task until {deadline} at 101", funded(), late, context=LATE)
+    turned_back = shown.with_totals(replace(shown.totals, inbox_cursor=2))
+    yield step("a forced task that is there", turned_back, task)
+    for lamports in (0, 1, 10_000_010, U64_MAX):
+        yield step(f"a forced withdrawal of {lamports}", funded(), withdrawal(2, lamports))
+    yield step("a forced withdrawal by a stranger", funded(), kit.forced_withdrawal("stranger", 5, 2, U64_MAX))
+    for name, state in (("pending", made), ("revealed", shown), ("paid", paid)):
+        for slot in (100, 101):
+            yield step(
+                f"a forced withdrawal that names a {name} task at {slot}",
+                state,
+                withdrawal(3, U64_MAX, task_id),
+                context=kit.context(2, slot),
+            )
+    again = run(made, kit.refund("client", task_id, 50_000), context=LATE)
+    yield step("a forced withdrawal that names a refunded task", again, withdrawal(3, 9, task_id), context=LATE)
+    other = kit.forced_withdrawal("worker", 10, 3, 5, task_id)
+    yield step("a forced withdrawal that names another's task", made, other, context=LATE)
+    yield step("a forced withdrawal that names no task", made, withdrawal(3, 5, kit.filler("no task")), context=LATE)
+
+
+def withdrawal(inbox_index: int, lamports: int, task: bytes = kit.NO_TASK) -> Record:
+    """The client's, forced, with 10 lamports for the entry."""
+    return kit.forced_withdrawal("client", 10, inbox_index, lamports, task)
+
+
 def every_rejection() -> Iterator[tuple[Rejection, Step]]:
     """Every code that a transition can give, for every rule that can give it, in the order of the codes."""
     accepted, refuted = voted(Vote.ACCEPT, Vote.ACCEPT), voted(Vote.REJECT, Vote.REJECT)
@@ -256,6 +298,17 @@ def every_rejection() -> Iterator[tuple[Rejection, Step]]:
     yield refused(Rejection.NO_QUORUM, revealed(), kit.vote(0, TASK_ID), kit.payment("worker", TASK_ID), context=short)
     yield refused(Rejection.WRONG_INBOX_INDEX, State.empty(), kit.deposit("a", 5, 1))
     yield refused(Rejection.WRONG_INBOX_INDEX, State.empty(), kit.deposit("a", 5, 0), kit.deposit("a", 5, 0))
+    for record in (kit.inbox_task("client", 50, 2), withdrawal(2, 5)):
+        nothing = replace(record, payload=replace(record.payload, lamports=0))
+        yield refused(Rejection.WRONG_INBOX_INDEX, pending(), record, record)
+        yield refused(Rejection.ZERO_AMOUNT, funded(), nothing)
+        yield refused(Rejection.WRONG_NODE, funded(), replace(record, node=kit.node("worker")))
+        yield refused(Rejection.OVERFLOW, with_account(funded(), "client", balance=U64_MAX), record)
+        last = funded().with_totals(replace(funded().totals, inbox_cursor=U64_MAX))
+        end = replace(record, payload=replace(record.payload, inbox_index=U64_MAX))
+        yield refused(Rejection.OVERFLOW, last, end)
+    for wrong in (kit.inbox_task_id("client", 3), kit.task_id("client", 0), kit.NO_TASK):
+        yield refused(Rejection.WRONG_TASK_ID, funded(), replace(kit.inbox_task("client", 50, 2), task=wrong))
 
 
 @cache

@@ -15,7 +15,7 @@ from settlement.ledger.witness import Fault, Honest, LeafKind, Rejected, Witness
 from tests.settlement import bad_witnesses, kit, naive, random_steps, steps
 from tests.settlement.steps import FIRST, TASK_ID, Step
 
-TAKEN = [*steps.every_rule(), *steps.splits()]
+TAKEN = [*steps.every_rule(), *steps.forced(), *steps.splits()]
 REJECTED = list(steps.every_rejection())
 FAULTY = list(bad_witnesses.everything())
 
@@ -35,7 +35,6 @@ def test_a_rejected_record_is_fraud(code: Rejection, step: Step) -> None:
 
 def test_every_rejection_of_a_transition_is_among_them() -> None:
     of_batches = {
-        "DEPOSIT_NOT_FIRST",
         "INBOX_NOT_FIRST",
         "TOO_MANY_RECORDS",
         "BAD_AUTHORISATION",
