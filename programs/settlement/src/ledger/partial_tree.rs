@@ -52,6 +52,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
+    fn hashes(&mut self, count: usize) -> Result<&'a [Hash], WitnessError> {
+        self.take(count << 5).map(|bytes| bytes.as_chunks().0)
+    }
+
+    #[inline(always)]
     fn hash(&mut self) -> Result<&'a Hash, WitnessError> {
         // SAFETY: take gives exactly that many bytes.
         self.take(HASH_BYTES).map(|bytes| unsafe { &*(bytes.as_ptr() as *const Hash) })
@@ -109,7 +114,7 @@ enum Above<'a> {
 struct Levels<'a> {
     top: u16,
     count: u16,
-    siblings: Option<&'a [u8]>,
+    siblings: Option<&'a [Hash]>,
 }
 
 struct Pass<'a, 'l> {
@@ -176,7 +181,7 @@ impl<'a> Pass<'a, '_> {
         if count == 0 || usize::from(below) > agreed {
             return Err(WitnessError::BadShape);
         }
-        let siblings = if are_given { Some(reader.take(usize::from(count) * HASH_BYTES)?) } else { None };
+        let siblings = if are_given { Some(reader.hashes(usize::from(count))?) } else { None };
         self.above.push(Above::Steps { first, levels: Levels { top: depth, count, siblings } })?;
         self.place.depth = below;
         Ok(())
@@ -236,10 +241,7 @@ impl<'a> Pass<'a, '_> {
             match above {
                 Above::Steps { first, levels } => {
                     let key = &self.leaves[usize::from(first)].key;
-                    climb(key, &levels, &mut out.before);
-                    if out.is_changed {
-                        climb(key, &levels, &mut out.after);
-                    }
+                    climb(key, &levels, out);
                 }
                 Above::Left { right } => {
                     self.lefts.push(*out)?;
@@ -269,22 +271,37 @@ fn join(left: &Roots, out: &mut Roots) {
     }
 }
 
-/// Hashes `value` up the path of `key` through `levels`.
+/// Hashes both roots up the path of `key` through `levels`.
 #[inline(never)]
-fn climb(key: &Hash, levels: &Levels, value: &mut Hash) {
-    let mut spare = EMPTY;
-    let (mut from, mut to) = (value, &mut spare);
-    let (top, count) = (usize::from(levels.top), usize::from(levels.count));
-    for step in (0..count).rev() {
-        let at = step * HASH_BYTES;
-        let sibling = levels.siblings.map_or(&EMPTY[..], |bytes| &bytes[at..at + HASH_BYTES]);
-        let (left, right) = if bit(key, top + step) { (sibling, &from[..]) } else { (&from[..], sibling) };
-        sha256_parts(&[&hash::STATE_NODE, left, right], to);
-        mem::swap(&mut from, &mut to);
+fn climb(key: &Hash, levels: &Levels, roots: &mut Roots) {
+    let is_changed = roots.is_changed;
+    let (mut spare_before, mut spare_after) = (EMPTY, EMPTY);
+    let mut before = (&mut roots.before, &mut spare_before);
+    let mut after = (&mut roots.after, &mut spare_after);
+    let top = usize::from(levels.top);
+    let mut up = |depth: usize, sibling: &Hash| {
+        let is_right = bit(key, depth);
+        hash_up(is_right, sibling, &mut before);
+        if is_changed {
+            hash_up(is_right, sibling, &mut after);
+        }
+    };
+    match levels.siblings {
+        Some(siblings) => siblings.iter().enumerate().rev().for_each(|(step, sibling)| up(top + step, sibling)),
+        None => (0..usize::from(levels.count)).rev().for_each(|step| up(top + step, &EMPTY)),
     }
-    if count % 2 == 1 {
-        *to = *from;
+    if levels.count % 2 == 1 {
+        *before.1 = *before.0;
+        *after.1 = *after.0;
     }
+}
+
+/// Writes the parent of the first hash and its sibling over the second one, and swaps the two.
+#[inline(always)]
+fn hash_up<'h>(is_right: bool, sibling: &Hash, pair: &mut (&'h mut Hash, &'h mut Hash)) {
+    let (left, right): (&Hash, &Hash) = if is_right { (sibling, pair.0) } else { (pair.0, sibling) };
+    sha256_parts(&[&hash::STATE_NODE, left, right], pair.1);
+    mem::swap(&mut pair.0, &mut pair.1);
 }
 
 /// The first bit in which two keys differ; 256 when they are one.
@@ -356,7 +373,9 @@ impl Part {
     fn lift(&mut self, depth: usize) {
         if let Some(own) = self.depth {
             let top = depth as u16;
-            climb(&self.key, &Levels { top, count: own - top, siblings: None }, &mut self.hash);
+            let mut roots = Roots { before: self.hash, after: EMPTY, is_changed: false };
+            climb(&self.key, &Levels { top, count: own - top, siblings: None }, &mut roots);
+            self.hash = roots.before;
             self.depth = Some(top);
         }
     }

@@ -461,13 +461,15 @@ fn check_validator(record: &Record, context: &Context) -> Applied {
 fn need_quorum(task: &Leaf, bitmap: usize, context: &Context) -> Applied {
     need(task.u64_at(task::VERDICT_EPOCH) == context.epoch, Rejection::StaleVerdicts)?;
     let mut signed = 0u64;
-    let mut entries = context.validators.iter();
     for byte in 0..BITMAP_BYTES {
         let bits = task.byte(bitmap + byte);
+        if bits == 0 {
+            continue;
+        }
         for bit in 0..8 {
-            let entry = entries.next();
             if bits >> bit & 1 == 1 {
-                signed = signed.saturating_add(entry.ok_or(WitnessError::BadLeaf)?.stake_lamports);
+                let entry = context.validators.get(8 * byte + bit).ok_or(WitnessError::BadLeaf)?;
+                signed = signed.saturating_add(entry.stake_lamports);
             }
         }
     }
