@@ -48,6 +48,19 @@ fn context(value: &Value) -> Owned {
     }
 }
 
+impl Owned {
+    fn context<'a>(&'a self, domain: Domain<'a>) -> Context<'a> {
+        Context {
+            domain,
+            epoch: self.epoch,
+            base_slot: self.base_slot,
+            treasury: &self.treasury,
+            validators: &self.entries,
+            total_stake_lamports: self.entries.iter().map(|entry| entry.stake_lamports).sum(),
+        }
+    }
+}
+
 /// What this side makes of a case, in the file's notation.
 fn outcome(result: Result<Verdict, WitnessError>) -> Value {
     match result {
@@ -69,14 +82,7 @@ fn compare(all: &Value) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for case in cases {
         let owned = &contexts[case["context"].as_u64().expect("an index") as usize];
-        let context = Context {
-            domain: Domain { genesis: &genesis, program: &program },
-            epoch: owned.epoch,
-            base_slot: owned.base_slot,
-            treasury: &owned.treasury,
-            validators: &owned.entries,
-            total_stake_lamports: owned.entries.iter().map(|entry| entry.stake_lamports).sum(),
-        };
+        let context = owned.context(Domain { genesis: &genesis, program: &program });
         let (before, after) = (array(&case["before"]), array(&case["after"]));
         let claim = Claim { before: &before, after: &after };
         let ours = outcome(judge(&claim, &bytes(&case["records"]), &bytes(&case["witness"]), &context));
@@ -125,14 +131,7 @@ fn no_change_of_a_witness_turns_honest_into_fraud() {
             continue;
         }
         let owned = &contexts[case["context"].as_u64().expect("an index") as usize];
-        let context = Context {
-            domain: Domain { genesis: &genesis, program: &program },
-            epoch: owned.epoch,
-            base_slot: owned.base_slot,
-            treasury: &owned.treasury,
-            validators: &owned.entries,
-            total_stake_lamports: owned.entries.iter().map(|entry| entry.stake_lamports).sum(),
-        };
+        let context = owned.context(Domain { genesis: &genesis, program: &program });
         let (before, after) = (array(&case["before"]), array(&case["after"]));
         let (claim, records) = (Claim { before: &before, after: &after }, bytes(&case["records"]));
         let mut check = |witness: &[u8]| {
@@ -150,6 +149,57 @@ fn no_change_of_a_witness_turns_honest_into_fraud() {
         }
     }
     assert!(judged > 5_000);
+}
+
+/// Token streams of any shape behind good tables, among them paths of more than 256 levels: refused, never a panic.
+#[test]
+fn senseless_trees() {
+    let all = vectors("transition");
+    let (genesis, program) = (array(&all["genesis"]), array(&all["program"]));
+    let contexts: Vec<Owned> = all["contexts"].as_array().expect("a list").iter().map(context).collect();
+    let mut random = 1u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut faults = BTreeSet::new();
+    for case in all["cases"].as_array().expect("a list").iter().filter(|case| case["outcome"] == "honest") {
+        let context = contexts[case["context"].as_u64().expect("an index") as usize]
+            .context(Domain { genesis: &genesis, program: &program });
+        let (before, after) = (array(&case["before"]), array(&case["after"]));
+        let (claim, records, witness) = (Claim { before: &before, after: &after }, bytes(&case["records"]), bytes(&case["witness"]));
+        let mut table = 1;
+        for _ in 0..witness[0] {
+            let (id, value) = [(20, 80), (32, 195), (0, 32)][usize::from(witness[table]) - 1];
+            table += 2 + id + if witness[table + 1] == 1 { value } else { 0 };
+        }
+        for _ in 0..200 {
+            let mut made = witness[..table].to_vec();
+            for _ in 0..next(40) {
+                let token = next(6) as u8;
+                made.push(token);
+                let levels = [1, 1, 2, 8, 255][next(5) as usize];
+                match token {
+                    2 => made.extend([levels; 64]),
+                    4 => {
+                        made.push(levels);
+                        made.extend(vec![levels; usize::from(levels) * 32]);
+                    }
+                    5 => made.push(levels),
+                    _ => {}
+                }
+            }
+            match judge(&claim, &records, &made, &context) {
+                Ok(verdict) => assert_eq!(verdict, Verdict::Honest),
+                Err(fault) => {
+                    faults.insert(fault as u8);
+                }
+            }
+        }
+    }
+    for fault in [WitnessError::Truncated, WitnessError::TrailingBytes, WitnessError::BadShape, WitnessError::WrongRootBefore] {
+        assert!(faults.contains(&(fault as u8)), "{fault:?}");
+    }
 }
 
 #[test]
