@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from settlement.ledger import LedgerRejection, State, TaskStatus, apply, witness
+from settlement.ledger import LedgerRejection, State, Task, TaskStatus, apply, witness
 from settlement.ledger.witness import Verdict
 from settlement.records import Event, Mode, Op, Record
 from settlement.records import Verdict as Vote
@@ -29,7 +29,9 @@ class Walk:
         self.state = State.empty()
         self.tasks: list[bytes] = [kit.filler("no task")]
         for index, name in enumerate(PEOPLE[:-1]):
-            self.state = apply(self.state, kit.deposit(name, 3_000_000, index), self.context)
+            self.state = apply(self.state, kit.deposit(name, 9_000_000, index), self.context)
+        for name in WORKERS:
+            self.state = apply(self.state, kit.registration(name), self.context)
 
     def slip(self, value: int) -> int:
         return max(0, value + self.random.choice([0] * 15 + [1, -1]))
@@ -40,47 +42,61 @@ class Walk:
 
     def record(self) -> Record:
         """A record that may follow."""
+        task_id = self.random.choice(self.tasks[-4:])
+        task = self.state.task(task_id)
+        if task is not None and self.random.random() < 0.5:
+            return self.due(task_id, task)
+        return self.any(task_id, task)
+
+    def due(self, task_id: bytes, task: Task) -> Record:
+        """What a task waits for: its result, verdicts, payment or slash, or its refund."""
+        random, context = self.random, self.context
+        name = {kit.node(name): name for name in PEOPLE}
+        if task.status in (TaskStatus.PAID, TaskStatus.REFUNDED) or task.deadline_slot < context.base_slot:
+            return kit.refund(name[task.client], task_id, self.slip(task.fee_lamports))
+        if task.status is TaskStatus.PENDING:
+            worker = random.choice(WORKERS)
+            return kit.result(worker, self.nonce(worker), task_id)
+        worker = name[task.worker]
+        is_fresh = task.verdict_epoch == context.epoch
+        if is_fresh and VALIDATORS.is_quorum(task.accept_bitmap):
+            return kit.payment(worker, task_id, self.slip(task.fee_lamports))
+        if is_fresh and VALIDATORS.is_quorum(task.reject_bitmap):
+            account = self.state.account(task.worker)
+            return kit.slash(worker, task_id, self.slip(account.locked_stake if account else 0))
+        voted = task.accept_bitmap | task.reject_bitmap if is_fresh else 0
+        index = next((i for i in range(len(VALIDATORS)) if not voted >> i & 1), 0)
+        if random.random() < 0.2:
+            return kit.sample_proof(index, task_id)
+        return kit.vote(index, task_id, Vote.REJECT if task_id[0] & 1 else Vote.ACCEPT)
+
+    def any(self, task_id: bytes, task: Task | None) -> Record:
+        """Anything, mostly well-formed."""
         random, state = self.random, self.state
         name = random.choice(PEOPLE)
         amount = random.choice([0, 1, 500, 1000, 1_000_000, 2_500_000])
-        task_id = random.choice(self.tasks[-4:])
-        task = state.task(task_id)
         cursor = self.slip(state.totals.inbox_cursor)
-        match random.randrange(12):
+        match random.randrange(9):
             case 0:
                 return kit.deposit(name, amount, cursor)
-            case 10:
+            case 1:
                 deadline = self.context.base_slot + random.choice([0, LIFE_SLOTS])
                 return kit.inbox_task(name, amount, cursor, deadline, mode=random.choice([Mode.REPLAY, Mode.EXACT]))
-            case 11:
+            case 2:
                 client = {kit.node(name): name for name in PEOPLE}[task.client] if task else name
                 return kit.forced_withdrawal(client, amount, cursor, amount // 2, task_id if task else kit.NO_TASK)
-            case 1 | 2:
+            case 3 | 4:
                 client = random.choice(CLIENTS)
                 deadline = self.context.base_slot + random.choice([0, *[LIFE_SLOTS] * 5])
                 return kit.submission(client, self.nonce(client), amount, deadline)
-            case 3:
+            case 5:
                 return kit.registration(name, self.nonce(name), amount)
-            case 4:
+            case 6:
                 return kit.withdrawal(name, self.nonce(name), amount)
-            case 5 | 6:
-                worker = random.choice(WORKERS)
-                return kit.result(worker, self.nonce(worker), task_id)
-            case 7 if task and task.status is TaskStatus.REVEALED and task.deadline_slot >= self.context.base_slot:
-                verdict = random.choice([Vote.ACCEPT, Vote.REJECT])
-                return kit.vote(random.randrange(4), task_id, verdict)
-            case 8:
+            case 7:
                 return kit.vote(random.randrange(5), task_id, random.choice(list(Vote)))
-        if task is None:
-            return kit.sample_proof(random.randrange(5), task_id)
-        node = {kit.node(name): name for name in PEOPLE}
-        worker, client = node.get(task.worker, "stranger"), node[task.client]
-        if task.deadline_slot < self.context.base_slot:
-            return kit.refund(client, task_id, self.slip(task.fee_lamports))
-        if task.reject_bitmap:
-            account = state.account(task.worker)
-            return kit.slash(worker, task_id, self.slip(account.locked_stake if account else 0))
-        return kit.payment(worker, task_id, self.slip(task.fee_lamports))
+        make = random.choice([kit.payment, kit.slash, kit.refund])
+        return make(name, task_id, amount)
 
     def next_step(self) -> list[Record]:
         """1 to 8 records, each meant for the state after the one before; of a rejected one the state stays."""

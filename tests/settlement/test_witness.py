@@ -109,6 +109,17 @@ def test_the_deepest_paths_are_judged() -> None:
     assert len(steps.deep(64, 8).witness) < 55_000
 
 
+def test_random_steps_take_every_rule() -> None:
+    taken = set()
+    for step in random_steps.steps(7, 300):
+        if step.judge() == Honest():
+            for start in range(0, len(step.records), records.RECORD_BYTES):
+                record = records.decode(step.records[start : start + records.RECORD_BYTES])
+                taken.add(getattr(record.payload, "event", record.op))
+    refused = {records.Op.GRADIENT_SHARE, records.Op.NETWORK_STATE, records.Op.ECONOMIC_EVENT}
+    assert {item.name for item in taken} == {item.name for item in (set(records.Op) - refused) | set(records.Event)}
+
+
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_random_steps(seed: int) -> None:
