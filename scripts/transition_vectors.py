@@ -19,7 +19,7 @@ from settlement.ledger import witness
 from tests.settlement import bad_witnesses, random_steps, steps
 from tests.settlement.steps import Step
 
-RANDOM_STEPS = 14
+RANDOM_STEPS = 12
 
 
 def make_transitions() -> dict[str, Any]:
