@@ -73,7 +73,7 @@ def _take_entry(state: State, record: Record, event: EconomicEvent, context: Con
     # A second key with the same node id credits the first one's account: refusing it would let whoever found such a pair stop the inbox.
     account = state.account(record.node) or Account(event.public_key)
     state = _move(state, account, balance=event.lamports)
-    return state.with_totals(replace(state.totals, inbox_cursor=cursor + 1))
+    return state.with_totals(replace(state.totals, inbox_cursor=_u64("inbox cursor", cursor + 1)))
 
 
 def _inbox_task(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
