@@ -2,6 +2,8 @@
 
 use anchor_lang::prelude::*;
 
+pub mod stake;
+
 #[event]
 pub struct Initialized {
     pub authority: Address,
@@ -18,6 +20,10 @@ pub struct ValidatorRegistered {
     pub slot_index: u64,
     pub authority: Address,
     pub stake_lamports: u64,
+    pub validator: Address,
+    pub commission_basis_points: u64,
+    /// Whoever lost the slot; zero when it was free.
+    pub outbid: Address,
 }
 
 #[event]

@@ -17,7 +17,9 @@ pub mod instructions;
 pub mod ledger;
 pub mod math;
 pub mod message;
+pub mod sealing;
 pub mod slashing;
+pub mod stake;
 pub mod state;
 pub mod state_tree;
 #[cfg(debian_sbf)]
@@ -99,6 +101,7 @@ pub mod settlement {
         claim::handler(ctx, &value, siblings)
     }
 
+<<<<<<< HEAD
     // -- slashing and rewards --
 
     /// Verifies what members of a set signed and keeps it as evidence: one vote is enough.
@@ -134,5 +137,77 @@ pub mod settlement {
     /// Pays poster and signers of a finalized checkpoint from the treasury, and counts who was absent.
     pub fn reward_checkpoint(ctx: &mut Context<reward_checkpoint::RewardCheckpoint>, epoch: u64) -> Result<()> {
         reward_checkpoint::handler(ctx, epoch)
+=======
+    // Stake.
+
+    /// A validator without a slot takes one again, by the rule of register_validator.
+    pub fn join_registry(ctx: &mut Context<join_registry::JoinRegistry>) -> Result<()> {
+        join_registry::handler(ctx)
+    }
+
+    /// Frees the validator's slot: it is in no set sealed from now on.
+    pub fn leave_registry(ctx: &mut Context<leave_registry::LeaveRegistry>) -> Result<()> {
+        leave_registry::handler(ctx)
+    }
+
+    /// Stakes behind a validator, one's own or another's.
+    pub fn delegate(ctx: &mut Context<delegate::Delegate>, lamports: u64) -> Result<()> {
+        delegate::handler(ctx, lamports)
+    }
+
+    /// Takes shares out of a validator's active pool; what they are worth can be withdrawn once no evidence can reach it.
+    pub fn unbond(ctx: &mut Context<unbond::Unbond>, shares: u64) -> Result<()> {
+        unbond::handler(ctx, shares)
+    }
+
+    /// Pays what an unbonding is worth now and closes it.
+    pub fn withdraw_unbonded(ctx: &mut Context<withdraw_unbonded::WithdrawUnbonded>, id: u64) -> Result<()> {
+        withdraw_unbonded::handler(ctx, id)
+    }
+
+    /// Closes an empty position and returns its rent to the owner.
+    pub fn close_stake_position(ctx: &mut Context<close_stake_position::CloseStakePosition>) -> Result<()> {
+        close_stake_position::handler(ctx)
+    }
+
+    /// Lowers the validator's commission.
+    pub fn set_commission(ctx: &mut Context<set_commission::SetCommission>, commission_basis_points: u64) -> Result<()> {
+        set_commission::handler(ctx, commission_basis_points)
+    }
+
+    /// Says that the validator is there: a stall step drops who is silent.
+    pub fn heartbeat(ctx: &mut Context<heartbeat::Heartbeat>) -> Result<()> {
+        heartbeat::handler(ctx)
+    }
+
+    /// Brings a validator's rewards into its active pool, less its commission.
+    pub fn collect_rewards(ctx: &mut Context<collect_rewards::CollectRewards>) -> Result<()> {
+        collect_rewards::handler(ctx)
+    }
+
+    /// Pays the authority the commission that it is owed.
+    pub fn withdraw_commission(ctx: &mut Context<withdraw_commission::WithdrawCommission>) -> Result<()> {
+        withdraw_commission::handler(ctx)
+    }
+
+    /// Jails and slashes a validator that has missed too many checkpoints in a row.
+    pub fn jail_validator(ctx: &mut Context<jail_validator::JailValidator>) -> Result<()> {
+        jail_validator::handler(ctx)
+    }
+
+    /// Lets a validator back whose time in jail is over.
+    pub fn unjail(ctx: &mut Context<unjail::Unjail>) -> Result<()> {
+        unjail::handler(ctx)
+    }
+
+    /// After a long time without a post: seals and pins the next set from the pinned one without members that are gone or silent.
+    pub fn stall_step(ctx: &mut Context<stall_step::StallStep>, version: u64) -> Result<()> {
+        stall_step::handler(ctx, version)
+    }
+
+    /// Closes a set that no evidence needs any more and returns its rent to whoever paid.
+    pub fn close_validator_set(ctx: &mut Context<close_validator_set::CloseValidatorSet>, version: u64) -> Result<()> {
+        close_validator_set::handler(ctx, version)
+>>>>>>> f415baf (Stake: pools of shares, registry slots with outbidding, unbonding, jail, stall steps)
     }
 }

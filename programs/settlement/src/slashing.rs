@@ -3,14 +3,14 @@
 
 use crate::{
     constants::{ALL_BASIS_POINTS, STAKE_VAULT_SEED},
-    error::SettlementError,
     math::{mul_div, sub},
+    stake::{slot_of, slots_of},
     state::{
-        registry::{slots_mut, FLAG_JAILED},
-        validator::{NO_SLOT, VALIDATOR_JAILED, VALIDATOR_TOMBSTONED},
+        registry::FLAG_JAILED,
+        validator::{VALIDATOR_JAILED, VALIDATOR_TOMBSTONED},
         Config, Validator,
     },
-    storage::{data_of_mut, pay_out},
+    storage::pay_out,
 };
 use anchor_lang::prelude::*;
 
@@ -83,22 +83,14 @@ impl Slash<'_> {
 /// BrokenInvariant when the slot holds another key: a validator that lost its slot says NO_SLOT.
 #[inline(never)]
 pub fn mirror(registry: &AccountView, validator: &Validator) -> Result<()> {
-    if validator.slot_index == NO_SLOT {
-        return Ok(());
-    }
     let mut view = *registry;
-    // SAFETY: the slots lie behind the header, which is the only other part of the account in use.
-    let slots = slots_mut(unsafe { data_of_mut(&mut view) })?;
-    let slot = slots.get_mut(validator.slot_index as usize).ok_or(SettlementError::BrokenInvariant)?;
-    require!(
-        slot.is_occupied() && slot.bls_public_key == validator.bls_public_key,
-        SettlementError::BrokenInvariant
-    );
-    slot.stake_lamports = validator.active_lamports;
-    if validator.is_jailed() {
-        slot.flags |= FLAG_JAILED;
-    } else {
-        slot.flags &= !FLAG_JAILED;
+    if let Some(held) = slot_of(slots_of(&mut view)?, validator)? {
+        held.stake_lamports = validator.active_lamports;
+        if validator.is_jailed() {
+            held.flags |= FLAG_JAILED;
+        } else {
+            held.flags &= !FLAG_JAILED;
+        }
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ fn sizes() {
         ("SetEntry", size_of::<SetEntry>(), 136),
         ("ValidatorSet, full", ValidatorSet::FULL_BYTES, 472 + 256 * 136),
         ("Validator", size_of::<Validator>(), 224),
+        ("StakePosition", size_of::<StakePosition>(), 96),
+        ("Unbonding", size_of::<Unbonding>(), 104),
         ("InboxEntry", size_of::<InboxEntry>(), 136),
         ("Checkpoint", size_of::<Checkpoint>(), 424),
         ("Receipt", size_of::<Receipt>(), 120),
@@ -34,6 +36,8 @@ fn every_account_starts_with_its_version() {
     assert_eq!(offset_of!(Registry, version), 0);
     assert_eq!(offset_of!(ValidatorSet, version), 0);
     assert_eq!(offset_of!(Validator, version), 0);
+    assert_eq!(offset_of!(StakePosition, version), 0);
+    assert_eq!(offset_of!(Unbonding, version), 0);
     assert_eq!(offset_of!(InboxEntry, version), 0);
     assert_eq!(offset_of!(Checkpoint, version), 0);
     assert_eq!(offset_of!(Receipt, version), 0);

@@ -3,7 +3,9 @@
 use anchor_lang::prelude::*;
 
 pub mod slash;
+pub mod stake;
 pub use slash::SlashError;
+pub use stake::StakeError;
 
 #[error_code]
 #[derive(Debug, PartialEq, Eq)]

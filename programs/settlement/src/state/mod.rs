@@ -6,9 +6,12 @@ pub mod config;
 pub mod inbox_entry;
 pub mod offence;
 pub mod parameters;
+pub mod pool;
 pub mod proof_buffer;
 pub mod receipt;
 pub mod registry;
+pub mod stake_position;
+pub mod unbonding;
 pub mod validator;
 pub mod validator_set;
 
@@ -18,8 +21,11 @@ pub use config::{Config, EpochRange, FinalizedHead, InboxHead, PostedHead, SetRe
 pub use inbox_entry::InboxEntry;
 pub use offence::{EquivocationTally, Offence};
 pub use parameters::Parameters;
+pub use pool::Pool;
 pub use proof_buffer::ProofBuffer;
 pub use receipt::Receipt;
 pub use registry::{Registry, ValidatorSlot};
+pub use stake_position::StakePosition;
+pub use unbonding::Unbonding;
 pub use validator::Validator;
 pub use validator_set::{SetEntry, ValidatorSet};

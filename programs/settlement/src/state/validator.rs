@@ -1,7 +1,8 @@
 use crate::{
     constants::{ACCOUNT_VERSION, ALL_BASIS_POINTS, MAX_TOTAL_LAMPORTS, MAX_VALIDATORS},
     error::SettlementError,
-    math::{add, mul_div, sub},
+    math::add,
+    state::Pool,
 };
 use anchor_lang::prelude::*;
 
@@ -21,7 +22,9 @@ pub struct Validator {
     pub version: u8,
     pub bump: u8,
     pub flags: u8,
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Checkpoints in a row that it had not signed when it lost its slot.
+    pub misses: u32,
     pub authority: Address,
     /// Affine x ‖ y, big-endian.
     pub bls_public_key: [u8; 96],
@@ -52,16 +55,36 @@ impl Validator {
         self.flags & VALIDATOR_TOMBSTONED != 0
     }
 
+    pub fn has_slot(&self) -> bool {
+        self.slot_index != NO_SLOT
+    }
+
+    pub fn active(&self) -> Pool {
+        Pool { lamports: self.active_lamports, shares: self.active_shares }
+    }
+
+    pub fn unbonding(&self) -> Pool {
+        Pool { lamports: self.unbonding_lamports, shares: self.unbonding_shares }
+    }
+
+    pub fn set_active(&mut self, pool: Pool) {
+        self.active_lamports = pool.lamports;
+        self.active_shares = pool.shares;
+    }
+
+    pub fn set_unbonding(&mut self, pool: Pool) {
+        self.unbonding_lamports = pool.lamports;
+        self.unbonding_shares = pool.shares;
+    }
+
     /// Takes `basis_points` of both pools, rounded down for each, and returns what was cut: the caller pays it out of the stake vault and
     /// writes active_lamports into the registry slot, when there is one.
     #[inline(never)]
     pub fn slash(&mut self, basis_points: u64) -> Result<u64> {
-        require!(basis_points <= ALL_BASIS_POINTS, SettlementError::BrokenInvariant);
-        let active = mul_div(self.active_lamports, basis_points, ALL_BASIS_POINTS)?;
-        let unbonding = mul_div(self.unbonding_lamports, basis_points, ALL_BASIS_POINTS)?;
-        self.active_lamports = sub(self.active_lamports, active)?;
-        self.unbonding_lamports = sub(self.unbonding_lamports, unbonding)?;
-        let cut = add(active, unbonding)?;
+        let (mut active, mut unbonding) = (self.active(), self.unbonding());
+        let cut = add(active.cut(basis_points)?, unbonding.cut(basis_points)?)?;
+        self.set_active(active);
+        self.set_unbonding(unbonding);
         self.slashed_lamports = add(self.slashed_lamports, cut)?;
         Ok(cut)
     }
@@ -73,6 +96,7 @@ impl Validator {
             && self.active_lamports < MAX_TOTAL_LAMPORTS
             && self.unbonding_lamports < MAX_TOTAL_LAMPORTS
             && (self.active_shares > 0 || self.active_lamports == 0)
+            && (self.unbonding_shares > 0 || self.unbonding_lamports == 0)
             && (!self.is_tombstoned() || self.is_jailed());
         require!(holds, SettlementError::BrokenInvariant);
         Ok(())
