@@ -25,7 +25,7 @@ from bench import certificate
 from bench.console import note, print_json
 from settlement import idl, instructions, pda, slash_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS, CheckpointStatus
-from tests.program import slash_kit
+from tests.program import slash_kit, stake_calls
 from tests.program.kit import GENESIS, SOL, Chain, error_name, instruction_name, validator
 from tests.program.test_claims import account, claiming, fill_buffer, owing, path
 
@@ -56,7 +56,7 @@ class Cost:
 
 def measure() -> list[Cost]:
     """Every instruction in each of its cases, in the program's order. Raises AssertionError when L1 refuses one."""
-    found = [*_setting_up(), *_sets_and_posts(), *_money(), *_slashing_and_rewards()]
+    found = [*_setting_up(), *_sets_and_posts(), *_money(), *_slashing_and_rewards(), *_stake()]
     order = idl.committed().instruction_names
     return sorted(found, key=lambda cost: list(order).index(cost.instruction))
 
@@ -198,6 +198,12 @@ def _slashing(chain: Chain) -> Iterator[Cost]:
     yield _try(chain, "", slash_instructions.slash_rejected(program, payer.pubkey(), address, 1, 1, 0))
     chain.overwrite(pda.checkpoint(program, 1), posted)
     slash_kit.overwrite_u64(chain, pda.config(program), "Config", "pending_slashes", 0)
+
+
+def _stake() -> Iterator[Cost]:
+    for call in stake_calls.CALLS.values():
+        chain, built, signers = call()
+        yield _try(chain, "", built, signers)
 
 
 # -- the record ----------------------------------------------------------------------------------------------------------------------------

@@ -70,14 +70,20 @@ def register_validator(
     proof_of_possession: bytes,
     hints: bytes,
     stake_lamports: int,
+    commission_basis_points: int = 0,
+    outbid: Pubkey | None = None,
 ) -> Instruction:
-    """Key 48 and proof 96 bytes compressed; hints are those of the proof of possession's digest."""
+    """Key 48 and proof 96 bytes compressed; hints are those of the proof of possession's digest. `outbid`: the address of the Validator
+    with the lowest stake, needed when all slots are taken."""
     args = {
         "bls_public_key": bls_public_key,
         "proof_of_possession": proof_of_possession,
         "hints": hints,
         "stake_lamports": stake_lamports,
+        "commission_basis_points": commission_basis_points,
     }
+    validator = pda.validator(program_id, bls_public_key)
+    optional = {} if outbid is None else {"outbid": outbid}
     return idl.committed().build(
         program_id,
         "register_validator",
@@ -87,8 +93,10 @@ def register_validator(
             "authority": authority,
             "config": pda.config(program_id),
             "registry": pda.registry(program_id),
-            "validator": pda.validator(program_id, bls_public_key),
+            "validator": validator,
+            "position": pda.stake_position(program_id, validator, authority),
             "stake_vault": pda.stake_vault(program_id),
+            **optional,
         },
     )
 

@@ -78,6 +78,14 @@ def tally(program_id: Pubkey, epoch: int) -> Pubkey:
     return _derive(program_id, b"tally", _u64(epoch))
 
 
+def stake_position(program_id: Pubkey, validator_address: Pubkey, owner: Pubkey) -> Pubkey:
+    return _derive(program_id, b"stake", bytes(validator_address), bytes(owner))
+
+
+def unbonding(program_id: Pubkey, position: Pubkey, unbonding_id: int) -> Pubkey:
+    return _derive(program_id, b"unbonding", bytes(position), _u64(unbonding_id))
+
+
 def vault(program_id: Pubkey) -> Pubkey:
     return _derive(program_id, b"vault")
 

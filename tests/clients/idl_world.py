@@ -46,7 +46,6 @@ BUFFER_ID = 7
 COMPUTE_UNITS = 400_000
 # Account types that the story below does not make, each with its reason. Their layouts are held by examples all the same.
 NOT_CREATED = {
-    "StakePosition": "delegation is not in the story yet",
     "Unbonding": "unbonding is not in the story yet",
     "Demand": "a dispute is not in the story yet",
     "ParameterProposal": "governance is not in the story yet",

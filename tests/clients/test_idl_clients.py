@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
-from settlement import accounts, idl, slash_accounts
+from settlement import accounts, idl, slash_accounts, stake_accounts
 from tests.clients import idl_values
 from tests.clients.idl_world import NOT_CREATED, World, snippet, world
 from tests.clients.running import FOLDER, install_node_packages
 
 LIMIT_SECONDS = 120
-TYPED = (accounts, slash_accounts)
+TYPED = (accounts, slash_accounts, stake_accounts)
 DECODERS = {"EquivocationTally": "tally"}  # named otherwise than their types
-UNTYPED = {"Validator", *NOT_CREATED}  # account types that settlement.accounts has no dataclass for
+UNTYPED = set(NOT_CREATED)  # account types that settlement.accounts has no dataclass for
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 
 from settlement import idl, instructions, pda, slash_instructions
 from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
-from tests.program import slash_kit
+from tests.program import slash_kit, stake_calls
 from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
 from tests.program.test_claims import account, fill_buffer, owing, path
 
@@ -190,6 +190,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "slash_rejected": _slash_rejected,
     "add_signatures": _add_signatures,
     "reward_checkpoint": _reward,
+    **stake_calls.CALLS,
 }
 every_instruction = pytest.mark.parametrize("name", CALLS)
 

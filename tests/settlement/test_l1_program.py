@@ -8,7 +8,7 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import idl, instructions, messages, pda
+from settlement import idl, instructions, messages, pda, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS
 from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.errors import (
@@ -46,6 +46,20 @@ BUILT = {
     "write_proof_buffer": instructions.write_proof_buffer(PROGRAM, A, 7, 0, b"x"),
     "close_proof_buffer": instructions.close_proof_buffer(PROGRAM, A, 7),
     "claim": instructions.claim(PROGRAM, A, bytes(B) + bytes(48), [bytes(32)] * 3),
+    "join_registry": stake_instructions.join_registry(PROGRAM, A, B, A),
+    "leave_registry": stake_instructions.leave_registry(PROGRAM, A, B),
+    "delegate": stake_instructions.delegate(PROGRAM, A, B, A, 1),
+    "unbond": stake_instructions.unbond(PROGRAM, A, B, A, 2, 3),
+    "withdraw_unbonded": stake_instructions.withdraw_unbonded(PROGRAM, A, B, 2, 5),
+    "close_stake_position": stake_instructions.close_stake_position(PROGRAM, A, B),
+    "set_commission": stake_instructions.set_commission(PROGRAM, A, B, 7),
+    "heartbeat": stake_instructions.heartbeat(PROGRAM, A, B),
+    "collect_rewards": stake_instructions.collect_rewards(PROGRAM, A, B),
+    "withdraw_commission": stake_instructions.withdraw_commission(PROGRAM, A, B),
+    "jail_validator": stake_instructions.jail_validator(PROGRAM, A, B),
+    "unjail": stake_instructions.unjail(PROGRAM, A, B),
+    "stall_step": stake_instructions.stall_step(PROGRAM, A, 1, 2),
+    "close_validator_set": stake_instructions.close_validator_set(PROGRAM, A, 1, B, None),
 }
 
 

@@ -1,12 +1,11 @@
-use crate::{constants::*, error::StakeError, events::stake::StakePositionClosed, state::StakePosition};
+use crate::{constants::*, error::StakeError, events::stake::StakePositionClosed, state::{StakePosition, Validator}};
 use anchor_lang::prelude::*;
 
 #[derive(Accounts)]
 pub struct CloseStakePosition {
     #[account(mut)]
     pub owner: Signer,
-    /// The Validator.
-    pub validator: UncheckedAccount,
+    pub validator: Account<Validator>,
     #[account(mut, seeds = [STAKE_SEED, validator, owner], bump = position.bump)]
     pub position: Account<StakePosition>,
 }

@@ -37,8 +37,8 @@ pub struct RegisterValidator {
     /// Seeds: "bls", sha256 of the 48-byte key.
     #[account(mut)]
     pub validator: UncheckedAccount,
-    /// The authority's StakePosition behind it. Seeds: "stake", validator, authority.
-    #[account(mut)]
+    /// The authority's StakePosition behind it.
+    #[account(mut, seeds = [STAKE_SEED, validator, authority], bump)]
     pub position: UncheckedAccount,
     /// The one to lose its slot when all are taken: the lowest stake, the first of equals. Left out, or ignored, while there is a free one.
     #[account(mut)]
