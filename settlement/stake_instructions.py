@@ -13,7 +13,9 @@ from solders.pubkey import Pubkey
 from settlement import idl, pda
 
 
-def _build(program_id: Pubkey, name: str, args: Mapping[str, Any], accounts: Mapping[str, Pubkey | None]) -> Instruction:
+def _build(
+    program_id: Pubkey, name: str, args: Mapping[str, Any], accounts: Mapping[str, Pubkey | None]
+) -> Instruction:
     """With the program's own accounts added where the instruction wants them; None leaves an optional account out."""
     own = {
         "config": pda.config(program_id),
@@ -31,9 +33,7 @@ def join_registry(
     program_id: Pubkey, authority: Pubkey, validator: Pubkey, outbid: Pubkey | None = None
 ) -> Instruction:
     """`outbid` as in register_validator."""
-    return _build(
-        program_id, "join_registry", {}, {"authority": authority, "validator": validator, "outbid": outbid}
-    )
+    return _build(program_id, "join_registry", {}, {"authority": authority, "validator": validator, "outbid": outbid})
 
 
 def leave_registry(program_id: Pubkey, authority: Pubkey, validator: Pubkey) -> Instruction:

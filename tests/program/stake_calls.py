@@ -66,7 +66,9 @@ def _withdraw() -> Call:
 
 def _close_position() -> Call:
     chain = _up()
-    chain.send(build.delegate(chain.program_id, chain.payer.pubkey(), chain.payer.pubkey(), address(chain, FIRST), STAKE))
+    chain.send(
+        build.delegate(chain.program_id, chain.payer.pubkey(), chain.payer.pubkey(), address(chain, FIRST), STAKE)
+    )
     unbond(chain, FIRST, chain.payer, STAKE)
     epoch = free_checkpoint(chain)
     chain.advance(LOCALNET_PROFILE.unbonding_slots + 1)

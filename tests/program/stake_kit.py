@@ -69,9 +69,7 @@ def unbond(chain: Chain, who: Validator, holder: Keypair, shares: int, unbonding
     check_sums(chain)
 
 
-def withdrawing(
-    chain: Chain, who: Validator, holder: Keypair, epoch: int | None, unbonding_id: int = 0
-) -> Instruction:
+def withdrawing(chain: Chain, who: Validator, holder: Keypair, epoch: int | None, unbonding_id: int = 0) -> Instruction:
     return stake_instructions.withdraw_unbonded(
         chain.program_id, holder.pubkey(), address(chain, who), unbonding_id, epoch
     )

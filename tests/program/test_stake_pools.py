@@ -15,7 +15,6 @@ from tests.program.stake_kit import (
     address,
     check_sums,
     delegate,
-    delegating,
     free_checkpoint,
     jail,
     overwrite_field,

@@ -101,7 +101,6 @@ pub mod settlement {
         claim::handler(ctx, &value, siblings)
     }
 
-<<<<<<< HEAD
     // -- slashing and rewards --
 
     /// Verifies what members of a set signed and keeps it as evidence: one vote is enough.
@@ -137,7 +136,8 @@ pub mod settlement {
     /// Pays poster and signers of a finalized checkpoint from the treasury, and counts who was absent.
     pub fn reward_checkpoint(ctx: &mut Context<reward_checkpoint::RewardCheckpoint>, epoch: u64) -> Result<()> {
         reward_checkpoint::handler(ctx, epoch)
-=======
+    }
+
     // Stake.
 
     /// A validator without a slot takes one again, by the rule of register_validator.
@@ -208,6 +208,5 @@ pub mod settlement {
     /// Closes a set that no evidence needs any more and returns its rent to whoever paid.
     pub fn close_validator_set(ctx: &mut Context<close_validator_set::CloseValidatorSet>, version: u64) -> Result<()> {
         close_validator_set::handler(ctx, version)
->>>>>>> f415baf (Stake: pools of shares, registry slots with outbidding, unbonding, jail, stall steps)
     }
 }

@@ -94,7 +94,6 @@ pub fn open_vault(payer: &AccountView, vault: &AccountView) -> Result<()> {
 /// From a vault of ours, which stays rent-exempt.
 #[inline(always)]
 pub fn pay_out(vault: &AccountView, to: &AccountView, lamports: u64, seed: &[u8], bump: u8) -> Result<()> {
-<<<<<<< HEAD
     pay_from(&Vault { account: vault, seed, bump }, to, lamports)
 }
 
@@ -112,19 +111,6 @@ fn pay_from(vault: &Vault, to: &AccountView, lamports: u64) -> Result<()> {
     let bump_seed = [vault.bump];
     let seeds = [Seed::from(vault.seed), Seed::from(&bump_seed)];
     Transfer { from: vault.account, to, lamports }.invoke_signed(&[Signer::from(&seeds)])
-=======
-    let bump_seed = [bump];
-    let seeds = [Seed::from(seed), Seed::from(&bump_seed)];
-    transfer_out(vault, to, lamports, &Signer::from(&seeds))
-}
-
-/// BPF passes five arguments at most, which a slice and a bump would exceed.
-#[inline(never)]
-fn transfer_out(vault: &AccountView, to: &AccountView, lamports: u64, signer: &Signer) -> Result<()> {
-    let floor = add(lamports, rent_floor_lamports()?)?;
-    require!(vault.lamports() >= floor, SettlementError::VaultBelowRent);
-    Transfer { from: vault, to, lamports }.invoke_signed(core::slice::from_ref(signer))
->>>>>>> f415baf (Stake: pools of shares, registry slots with outbidding, unbonding, jail, stall steps)
 }
 
 /// Data of an account that the instruction has already checked to be ours, beside its typed header.

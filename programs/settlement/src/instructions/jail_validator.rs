@@ -2,7 +2,7 @@ use crate::{
     constants::*,
     error::StakeError,
     events::stake::ValidatorJailed,
-    slashing::{Cut, Sentence, Slash},
+    slashing::{Sentence, Slash},
     stake::{slot_of, slots_of},
     state::{Config, Registry, Validator},
 };
@@ -43,9 +43,8 @@ pub fn handler(ctx: &mut Context<JailValidator>) -> Result<()> {
         reporter: accounts.payer.account(),
         slot: Clock::get()?.slot,
     };
-    let mut cut = Cut::default();
     let basis_points = config.parameters.miss_slash_basis_points;
-    slash.carry_out(&mut accounts.validator, basis_points, Sentence::Jail, &mut cut)?;
+    let cut = slash.carry_out(&mut accounts.validator, basis_points, Sentence::Jail)?;
     accounts.registry.invariant()?;
     emit!(ValidatorJailed {
         validator: *accounts.validator.account().address(),

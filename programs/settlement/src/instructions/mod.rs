@@ -9,13 +9,10 @@ pub mod add_signatures;
 pub mod advance_validator_set;
 pub mod claim;
 pub mod close_proof_buffer;
-<<<<<<< HEAD
 pub mod close_receipt;
-=======
 pub mod close_stake_position;
 pub mod close_validator_set;
 pub mod collect_rewards;
->>>>>>> f415baf (Stake: pools of shares, registry slots with outbidding, unbonding, jail, stall steps)
 pub mod create_proof_buffer;
 pub mod create_validator_set;
 pub mod delegate;
@@ -32,16 +29,13 @@ pub mod post_checkpoint;
 pub mod raise_equivocation;
 pub mod record_receipt;
 pub mod register_validator;
-<<<<<<< HEAD
 pub mod reward_checkpoint;
+pub mod set_commission;
 pub mod slash_equivocation;
 pub mod slash_rejected;
-=======
-pub mod set_commission;
 pub mod stall_step;
 pub mod unbond;
 pub mod unjail;
 pub mod withdraw_commission;
 pub mod withdraw_unbonded;
->>>>>>> f415baf (Stake: pools of shares, registry slots with outbidding, unbonding, jail, stall steps)
 pub mod write_proof_buffer;
