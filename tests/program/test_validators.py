@@ -85,7 +85,9 @@ def test_bls_key_account_must_be_the_keys_own(ready: Chain) -> None:
     """Otherwise one key could register twice, marked at two addresses."""
     built = ready.registration(validator(0))
     metas = list(built.accounts)
-    metas[4] = type(metas[4])(Keypair().pubkey(), False, True)
+    other = Keypair().pubkey()
+    position = pda.stake_position(ready.program_id, other, validator(0).authority.pubkey())
+    metas[4], metas[5] = (type(metas[4])(address, False, True) for address in (other, position))
     with refuses("WrongAddress"):
         ready.send(type(built)(ready.program_id, bytes(built.data), metas), signers=[validator(0).authority])
 
