@@ -8,7 +8,7 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import idl, instructions, messages, pda, stake_instructions
+from settlement import idl, instructions, messages, pda, slash_instructions, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS
 from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.errors import (
@@ -22,7 +22,7 @@ from settlement.errors import (
 from settlement.events import decode_events
 from settlement.instructions import CheckpointArgs
 from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator, staked_entries
-from settlement.messages import genesis_inbox_hash, genesis_parent, next_inbox_hash
+from settlement.messages import CheckpointMessage, genesis_inbox_hash, genesis_parent, next_inbox_hash
 from settlement.money import deposit
 
 SOL = 1_000_000_000
@@ -31,6 +31,7 @@ PROGRAM = Pubkey(b"\x05" * 32)
 A, B = Pubkey(b"\x06" * 32), Pubkey(b"\x07" * 32)
 ROOT = bytes(32)
 POST = CheckpointArgs(3, 0, 1, 2, ROOT, ROOT, ROOT, ROOT, 0, 9, bytes(32), bytes(96), bytes(480))
+MESSAGE = CheckpointMessage(3, 0, 1, 2, *[ROOT] * 5, 0, 9, ROOT, ROOT)
 
 BUILT = {
     "initialize": instructions.initialize(PROGRAM, A, B, ROOT, LOCALNET_PROFILE),
@@ -46,6 +47,13 @@ BUILT = {
     "write_proof_buffer": instructions.write_proof_buffer(PROGRAM, A, 7, 0, b"x"),
     "close_proof_buffer": instructions.close_proof_buffer(PROGRAM, A, 7),
     "claim": instructions.claim(PROGRAM, A, bytes(B) + bytes(48), [bytes(32)] * 3),
+    "record_receipt": slash_instructions.record_receipt(PROGRAM, A, ROOT, 1, MESSAGE, 1, bytes(96)),
+    "close_receipt": slash_instructions.close_receipt(PROGRAM, A, ROOT),
+    "slash_equivocation": slash_instructions.slash_equivocation(PROGRAM, A, B, 3, (A, B), (1, 2), (0, 0)),
+    "raise_equivocation": slash_instructions.raise_equivocation(PROGRAM, A, B, 3),
+    "slash_rejected": slash_instructions.slash_rejected(PROGRAM, A, B, 3, 1, 0),
+    "add_signatures": slash_instructions.add_signatures(PROGRAM, A, 3, 1, ROOT, 1, bytes(96)),
+    "reward_checkpoint": slash_instructions.reward_checkpoint(PROGRAM, A, 3, 2, 1, B),
     "join_registry": stake_instructions.join_registry(PROGRAM, A, B, A),
     "leave_registry": stake_instructions.leave_registry(PROGRAM, A, B),
     "delegate": stake_instructions.delegate(PROGRAM, A, B, A, 1),
