@@ -11,7 +11,6 @@ from cli.stages import Stage
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerClient
 
-KEPT_EPOCHS = 6
 SHORT = 8  # of a task's id
 
 

@@ -31,7 +31,8 @@ WARM_UP = 200
 @pytest.fixture
 async def process(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[tuple[Network, subprocess.Popen[str]]]:
     client, l1 = await start_l1(nursery, 3)
-    config = config_for(l1, tmp_path).model_dump_json()
+    # A client that a loaded machine holds up for seconds would find its idle connection closed just as it sends: not what is asked here.
+    config = config_for(l1, tmp_path, header_deadline_seconds=600, body_deadline_seconds=600).model_dump_json()
     running = start(config, tmp_path / "log")
     try:
         assert running.stdout is not None
