@@ -26,7 +26,7 @@ from solders.keypair import Keypair
 
 from bench.l1_process import ROOT
 from localnet.real_validator import free_ports
-from settlement import idl, instructions, pda, slash_instructions
+from settlement import idl, instructions, pda, slash_instructions, stake_instructions
 from settlement.bls import SecretKey
 from settlement.client import L1Client
 from settlement.keys import read_bls_secret, read_keypair
@@ -46,7 +46,6 @@ BUFFER_ID = 7
 COMPUTE_UNITS = 400_000
 # Account types that the story below does not make, each with its reason. Their layouts are held by examples all the same.
 NOT_CREATED = {
-    "Unbonding": "unbonding is not in the story yet",
     "Demand": "a dispute is not in the story yet",
     "ParameterProposal": "governance is not in the story yet",
 }
@@ -76,7 +75,8 @@ class World:
 
     def epoch(self) -> None:
         """Seals the client's validator into a set, posts and finalizes an epoch that takes its inbox entries, claims half of what it owes
-        and leaves a proof buffer open. Then the validator is found to have signed two messages of one epoch, and slashed."""
+        and leaves a proof buffer open. Somebody delegates and unbonds. Then the validator is found to have signed two messages of one epoch,
+        and slashed."""
         trio.run(self._epoch)
 
     async def _epoch(self) -> None:
@@ -98,6 +98,10 @@ class World:
             create = instructions.create_proof_buffer(program, owner, BUFFER_ID, 64)
             write = instructions.write_proof_buffer(program, owner, BUFFER_ID, 32, bytes(range(32)))
             await client.send_and_confirm([create, write], payer)
+            validator = pda.validator(program, secret.public_key)
+            delegate = stake_instructions.delegate(program, owner, owner, validator, 2_000_000)
+            unbond = stake_instructions.unbond(program, owner, owner, validator, 0, 1_000_000)
+            await client.send_and_confirm([delegate, unbond], payer)
             await self._equivocation(client, payer, secret, message)
 
     async def _equivocation(
