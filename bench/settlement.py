@@ -131,7 +131,7 @@ def _money() -> Iterator[Cost]:
     yield _try(chain, "4 validators, an entry taken and one left", chain.posting(chain.certificate(message)))
     chain.post()
     chain.advance(chain.config.parameters.challenge_window_slots + 1)
-    yield _try(chain, "", instructions.finalize_checkpoint(program, payer, 1))
+    yield _try(chain, "", instructions.finalize_checkpoint(program, payer, 1, payer))
     chain.finalize(1)
 
     yield _try(chain, "8,192 bytes", instructions.create_proof_buffer(program, payer, 1, 8_192))

@@ -56,7 +56,7 @@ async def _request_finalization(node: Node, port: L1Port, config: Config) -> boo
     if found is None or found.status is not CheckpointStatus.POSTED:
         return False  # the Config that was read is older than this
     try:
-        await port.confirm(await port.sign_finalize(epoch), False)
+        await port.confirm(await port.sign_finalize(epoch, found.poster), False)
     except TransactionError as error:
         metrics.FAILURES.labels("finalize").inc()
         log.warning("finalization did not land", epoch=epoch, error=str(error))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from sequencer.rows import EpochRow, SentRow
 from settlement import bls, instructions, pda, slash_instructions, slashing
@@ -51,7 +52,7 @@ class L1Port(Protocol):
         """A signed transaction that posts this certified epoch, at a price for each compute unit. Nothing is sent."""
         ...
 
-    async def sign_finalize(self, epoch: int) -> SentRow: ...
+    async def sign_finalize(self, epoch: int, poster: Pubkey) -> SentRow: ...
 
     async def sign_late(self, row: EpochRow, bitmap: int, aggregate: bytes) -> SentRow:
         """Adds members that the post of this epoch left out; `aggregate` is the sum of their signatures."""
@@ -140,9 +141,9 @@ class ClientPort:
         post = instructions.post_checkpoint(program, payer, row.set_version, row.first_deposit, args)
         return await self._sign([post], POST_COMPUTE_UNITS, price_micro_lamports)
 
-    async def sign_finalize(self, epoch: int) -> SentRow:
+    async def sign_finalize(self, epoch: int, poster: Pubkey) -> SentRow:
         program, payer = self._client.program_id, self._payer.pubkey()
-        return await self._sign([instructions.finalize_checkpoint(program, payer, epoch)], None, None)
+        return await self._sign([instructions.finalize_checkpoint(program, payer, epoch, poster)], None, None)
 
     async def sign_late(self, row: EpochRow, bitmap: int, aggregate: bytes) -> SentRow:
         program, payer = self._client.program_id, self._payer.pubkey()

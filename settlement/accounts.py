@@ -306,7 +306,7 @@ def _pick(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**wanted)
 
 
-def _decode(name: str, address: Pubkey, data: bytes, kind: type[T]) -> T:
+def decode_as(name: str, address: Pubkey, data: bytes, kind: type[T]) -> T:
     return _pick(kind, _fields(name, address, data)[0])
 
 
@@ -323,7 +323,7 @@ def _fields(name: str, address: Pubkey, data: bytes) -> tuple[dict[str, Any], by
 
 
 def decode_config(address: Pubkey, data: bytes) -> Config:
-    return _decode("Config", address, data, Config)
+    return decode_as("Config", address, data, Config)
 
 
 def decode_registry(address: Pubkey, data: bytes) -> Registry:
@@ -359,11 +359,11 @@ def decode_checkpoint(address: Pubkey, data: bytes) -> Checkpoint:
 
 
 def decode_inbox_entry(address: Pubkey, data: bytes) -> InboxEntryAccount:
-    return _decode("InboxEntry", address, data, InboxEntryAccount)
+    return decode_as("InboxEntry", address, data, InboxEntryAccount)
 
 
 def decode_claim(address: Pubkey, data: bytes) -> Claim:
-    return _decode("Claim", address, data, Claim)
+    return decode_as("Claim", address, data, Claim)
 
 
 def decode_proof_buffer(address: Pubkey, data: bytes) -> ProofBuffer:

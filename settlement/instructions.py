@@ -165,12 +165,18 @@ def post_checkpoint(
     return idl.committed().build(program_id, "post_checkpoint", {"args": vars(args)}, accounts)
 
 
-def finalize_checkpoint(program_id: Pubkey, payer: Pubkey, epoch: int) -> Instruction:
+def finalize_checkpoint(program_id: Pubkey, payer: Pubkey, epoch: int, poster: Pubkey) -> Instruction:
+    """`poster`: who posted it, as the Checkpoint says; gets the bond back."""
     return idl.committed().build(
         program_id,
         "finalize_checkpoint",
         {"epoch": epoch},
-        {"payer": payer, "config": pda.config(program_id), "checkpoint": pda.checkpoint(program_id, epoch)},
+        {
+            "payer": payer,
+            "config": pda.config(program_id),
+            "checkpoint": pda.checkpoint(program_id, epoch),
+            "poster": poster,
+        },
     )
 
 

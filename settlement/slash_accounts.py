@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from settlement.accounts import _decode
+from settlement.accounts import decode_as
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class EquivocationTally:
 
 
 def decode_receipt(address: Pubkey, data: bytes) -> Receipt:
-    return _decode("Receipt", address, data, Receipt)
+    return decode_as("Receipt", address, data, Receipt)
 
 
 def decode_offence(address: Pubkey, data: bytes) -> Offence:
-    return _decode("Offence", address, data, Offence)
+    return decode_as("Offence", address, data, Offence)
 
 
 def decode_tally(address: Pubkey, data: bytes) -> EquivocationTally:
-    return _decode("EquivocationTally", address, data, EquivocationTally)
+    return decode_as("EquivocationTally", address, data, EquivocationTally)

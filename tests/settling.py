@@ -84,5 +84,5 @@ class Settling:
         posted = await client.fetch_checkpoint(epoch)
         assert posted.status is CheckpointStatus.POSTED
         await client.wait_for_slot(posted.posted_slot + 18, "confirmed")
-        finalize = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch)
+        finalize = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch, posted.poster)
         await client.send_and_confirm([finalize], self.l1.rich)

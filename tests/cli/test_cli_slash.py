@@ -74,7 +74,7 @@ class Deployment:
         checkpoint = await client.fetch_checkpoint(epoch)
         assert checkpoint is not None
         await client.wait_for_slot(checkpoint.challenge_until_slot + 1)
-        built = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch)
+        built = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch, checkpoint.poster)
         await client.send_and_confirm([built], self.l1.rich)
 
 

@@ -289,7 +289,8 @@ class Chain:
         return message
 
     def finalize(self, epoch: int) -> None:
-        self.send(instructions.finalize_checkpoint(self.program_id, self.payer.pubkey(), epoch))
+        poster = self.checkpoint(epoch).poster
+        self.send(instructions.finalize_checkpoint(self.program_id, self.payer.pubkey(), epoch, poster))
 
     def settle(self, **changes: object) -> messages.CheckpointMessage:
         """Posts and finalizes."""

@@ -15,6 +15,8 @@ from solders.pubkey import Pubkey
 from settlement import idl, instructions, pda, slash_instructions
 from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
 from tests.program import slash_kit, stake_calls
+from tests.program import slash_kit
+from tests.program.dispute_calls import CALLS as DISPUTE_CALLS
 from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
 from tests.program.test_claims import account, fill_buffer, owing, path
 
@@ -85,7 +87,7 @@ def _finalize() -> Call:
     chain = _up()
     chain.post()
     chain.advance(17)
-    return chain, instructions.finalize_checkpoint(chain.program_id, chain.payer.pubkey(), 1), []
+    return chain, instructions.finalize_checkpoint(chain.program_id, chain.payer.pubkey(), 1, chain.payer.pubkey()), []
 
 
 def _create_buffer() -> Call:
@@ -191,6 +193,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "add_signatures": _add_signatures,
     "reward_checkpoint": _reward,
     **stake_calls.CALLS,
+    **DISPUTE_CALLS,
 }
 every_instruction = pytest.mark.parametrize("name", CALLS)
 

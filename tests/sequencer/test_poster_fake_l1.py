@@ -145,7 +145,7 @@ class FakeL1:
         self.offered.append(price_micro_lamports)
         return SentRow(raw=b"post", signature=f"post-{len(self.signed)}", last_valid_block_height=self.slot_now + 150)
 
-    async def sign_finalize(self, epoch: int) -> SentRow:
+    async def sign_finalize(self, epoch: int, poster: Pubkey) -> SentRow:
         self.signed.append(epoch)
         return SentRow(raw=b"finalize", signature=f"finalize-{epoch}", last_valid_block_height=0)
 

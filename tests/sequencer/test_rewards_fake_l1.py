@@ -77,7 +77,7 @@ async def finalize(sequencer: Sequencer) -> None:
     checkpoint = sequencer.world.checkpoint(epoch)
     assert checkpoint is not None
     await advance_to(sequencer, checkpoint.challenge_until_slot + 1)
-    sequencer.world.do(instructions.finalize_checkpoint(PROGRAM, PAYER.pubkey(), epoch))
+    sequencer.world.do(instructions.finalize_checkpoint(PROGRAM, PAYER.pubkey(), epoch, checkpoint.poster))
     sequencer.world.advance(fake_l1.FINALIZED_DEPTH)
     await sequencer.poll()
     assert await sequencer.finality_step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from solders.keypair import Keypair
@@ -10,6 +10,9 @@ from solders.pubkey import Pubkey
 
 from settlement import idl, instructions, messages, pda, slash_instructions, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS
+from settlement import dispute_instructions as dispute
+from settlement import idl, instructions, messages, pda
+from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS, Checkpoint
 from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.errors import (
     AccountInvalid,
@@ -32,6 +35,8 @@ A, B = Pubkey(b"\x06" * 32), Pubkey(b"\x07" * 32)
 ROOT = bytes(32)
 POST = CheckpointArgs(3, 0, 1, 2, ROOT, ROOT, ROOT, ROOT, 0, 9, bytes(32), bytes(96), bytes(480))
 MESSAGE = CheckpointMessage(3, 0, 1, 2, *[ROOT] * 5, 0, 9, ROOT, ROOT)
+CHECKPOINT = Checkpoint(**{field.name: 3 for field in fields(Checkpoint)})
+PLACE = dispute.Proven(4, 9, [ROOT, ROOT])
 
 BUILT = {
     "initialize": instructions.initialize(PROGRAM, A, B, ROOT, LOCALNET_PROFILE),
@@ -42,7 +47,7 @@ BUILT = {
     "advance_validator_set": instructions.advance_validator_set(PROGRAM, A, 1),
     "deposit": instructions.deposit(PROGRAM, A, 4, 10, B),
     "post_checkpoint": instructions.post_checkpoint(PROGRAM, A, 2, 8, POST),
-    "finalize_checkpoint": instructions.finalize_checkpoint(PROGRAM, A, 3),
+    "finalize_checkpoint": instructions.finalize_checkpoint(PROGRAM, A, 3, B),
     "create_proof_buffer": instructions.create_proof_buffer(PROGRAM, A, 7, 64),
     "write_proof_buffer": instructions.write_proof_buffer(PROGRAM, A, 7, 0, b"x"),
     "close_proof_buffer": instructions.close_proof_buffer(PROGRAM, A, 7),
@@ -68,6 +73,28 @@ BUILT = {
     "unjail": stake_instructions.unjail(PROGRAM, A, B),
     "stall_step": stake_instructions.stall_step(PROGRAM, A, 1, 2),
     "close_validator_set": stake_instructions.close_validator_set(PROGRAM, A, 1, B, None),
+    "void_checkpoint": dispute.void_checkpoint(PROGRAM, A, 3, B),
+    "close_checkpoint": dispute.close_checkpoint(PROGRAM, A, 3, B),
+    "prove_malformed_record": dispute.prove_malformed_record(PROGRAM, A, CHECKPOINT, bytes(160), PLACE),
+    "prove_inbox": dispute.prove_inbox(PROGRAM, A, CHECKPOINT, bytes(160), PLACE, 4),
+    "prove_trace": dispute.prove_trace(PROGRAM, A, CHECKPOINT, ROOT, PLACE),
+    "prove_totals": dispute.prove_totals(PROGRAM, A, CHECKPOINT, ROOT, [ROOT]),
+    "prove_count": dispute.prove_count(PROGRAM, A, CHECKPOINT, dispute.Count(1, ROOT)),
+    "prove_data": dispute.prove_data(PROGRAM, A, CHECKPOINT, B),
+    "prove_transition": dispute.prove_transition(PROGRAM, A, CHECKPOINT, B),
+    "open_demand": dispute.open_demand(PROGRAM, A, 3, 1, 5),
+    "answer_demand": dispute.answer_demand(PROGRAM, A, CHECKPOINT, (1, 5), B, A),
+    "answer_absent": dispute.answer_absent(PROGRAM, A, CHECKPOINT, (1, 5), B, dispute.Count(1, ROOT)),
+    "timeout_demand": dispute.timeout_demand(PROGRAM, A, CHECKPOINT, (1, 5), B),
+    "return_demand": dispute.return_demand(PROGRAM, A, 3, (1, 5), B),
+    "grow_proof_buffer": dispute.grow_proof_buffer(PROGRAM, A, 7, 96),
+    "propose_parameters": dispute.propose_parameters(PROGRAM, A, B, LOCALNET_PROFILE),
+    "apply_parameters": dispute.apply_parameters(PROGRAM, A, B),
+    "cancel_parameters": dispute.cancel_parameters(PROGRAM, A, B),
+    "pause": dispute.pause(PROGRAM, A),
+    "unpause": dispute.unpause(PROGRAM, A),
+    "offer_governance": dispute.offer_governance(PROGRAM, A, B),
+    "accept_governance": dispute.accept_governance(PROGRAM, A),
 }
 
 

@@ -1,5 +1,9 @@
 //! One event per instruction, for what it changed.
 
+mod dispute;
+
+pub use dispute::*;
+
 use anchor_lang::prelude::*;
 
 pub mod stake;

@@ -45,7 +45,13 @@ pub const TASK_KEY: Hash = tag("task-key");
 pub const TASK_LEAF: Hash = tag("task-leaf");
 pub const TASK: Hash = tag("task");
 pub const COMMITMENT: Hash = tag("commitment");
+pub const INBOX_TASK: Hash = tag("inbox-task");
+pub const INBOX_WITHDRAWAL: Hash = tag("inbox-withdrawal");
 pub const INBOX_TASK_ID: Hash = tag("inbox-task-id");
+pub const RESULTS_ROOT: Hash = tag("results-root");
+pub const TRACE_ROOT: Hash = tag("trace-root");
+pub const DATA_ROOT: Hash = tag("data-root");
+pub const AUTHORISATION: Hash = tag("authorisation");
 
 /// sha256("pouw/v1/" + name) for names of at most 47 bytes: one block of FIPS 180-4, evaluated by the compiler.
 pub const fn tag(name: &str) -> Hash {

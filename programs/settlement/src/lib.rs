@@ -12,14 +12,18 @@ pub mod certificate;
 pub mod constants;
 pub mod error;
 pub mod events;
+pub mod evidence;
 pub mod hash;
 pub mod instructions;
 pub mod ledger;
 pub mod math;
+pub mod merkle;
 pub mod message;
 pub mod sealing;
 pub mod slashing;
 pub mod stake;
+pub mod rejection;
+pub mod signature;
 pub mod state;
 pub mod state_tree;
 #[cfg(debian_sbf)]
@@ -28,6 +32,7 @@ mod memory;
 mod idl_types;
 
 use instructions::*;
+use merkle::Place;
 use state::Parameters;
 
 include!(concat!(env!("OUT_DIR"), "/program_id.rs"));
@@ -208,5 +213,126 @@ pub mod settlement {
     /// Closes a set that no evidence needs any more and returns its rent to whoever paid.
     pub fn close_validator_set(ctx: &mut Context<close_validator_set::CloseValidatorSet>, version: u64) -> Result<()> {
         close_validator_set::handler(ctx, version)
+    }
+
+    // Disputes and governance.
+
+    /// Gives the poster's bond back for a checkpoint that can never be final.
+    pub fn void_checkpoint(ctx: &mut Context<void_checkpoint::VoidCheckpoint>, epoch: u64) -> Result<()> {
+        void_checkpoint::handler(ctx, epoch)
+    }
+
+    /// Closes a checkpoint that nothing needs any more; its rent goes back to the poster.
+    pub fn close_checkpoint(ctx: &mut Context<close_checkpoint::CloseCheckpoint>, epoch: u64) -> Result<()> {
+        close_checkpoint::handler(ctx, epoch)
+    }
+
+    /// Rejects a checkpoint whose batch holds a record that is none.
+    pub fn prove_malformed_record(ctx: &mut Context<challenge::Challenge>, epoch: u64, index: u64, count: u64, record: [u8; 160], siblings: &[[u8; 32]]) -> Result<()> {
+        let _ = epoch;
+        prove_record::malformed(ctx, &prove_record::ProvenRecord { place: Place { index, count }, bytes: &record, siblings })
+    }
+
+    /// Rejects a checkpoint with an inbox record that differs from its entry, stands elsewhere, or is missing.
+    pub fn prove_inbox(ctx: &mut Context<challenge::Challenge>, epoch: u64, index: u64, count: u64, record: [u8; 160], siblings: &[[u8; 32]]) -> Result<()> {
+        let _ = epoch;
+        prove_record::inbox(ctx, &prove_record::ProvenRecord { place: Place { index, count }, bytes: &record, siblings })
+    }
+
+    /// Rejects a checkpoint whose trace starts or ends with another state root than the parent's or its own.
+    pub fn prove_trace(ctx: &mut Context<challenge::Challenge>, epoch: u64, index: u64, count: u64, entry: [u8; 32], siblings: &[[u8; 32]]) -> Result<()> {
+        let _ = epoch;
+        prove_roots::trace(ctx, &prove_roots::TraceEntry { place: Place { index, count }, hash: &entry, siblings })
+    }
+
+    /// Rejects a checkpoint whose state has other totals than its message says.
+    pub fn prove_totals(ctx: &mut Context<challenge::Challenge>, epoch: u64, value: [u8; 32], siblings: &[[u8; 32]]) -> Result<()> {
+        let _ = epoch;
+        prove_roots::totals(ctx, &value, siblings)
+    }
+
+    /// Rejects a checkpoint whose roots bind counts that do not belong together. A zero tree leaves that root out.
+    pub fn prove_count(ctx: &mut Context<challenge::Challenge>, epoch: u64, args: prove_roots::CountArgs) -> Result<()> {
+        let _ = epoch;
+        prove_roots::count(ctx, &args)
+    }
+
+    /// Rejects a checkpoint with a chunk under the data root that differs from a record under the results root.
+    pub fn prove_data(ctx: &mut Context<challenge::Challenge>, epoch: u64) -> Result<()> {
+        let _ = epoch;
+        prove_roots::data(ctx)
+    }
+
+    /// Rejects a checkpoint whose records do not lead from one entry of the trace to the next.
+    pub fn prove_transition(ctx: &mut Context<challenge::Challenge>, epoch: u64) -> Result<()> {
+        let _ = epoch;
+        prove_transition::handler(ctx)
+    }
+
+    /// Demands, against a bond, that something under a root be shown: kind 1 chunk, 2 record, 3 trace entry.
+    pub fn open_demand(ctx: &mut Context<demand::OpenDemand>, epoch: u64, kind: u8, index: u64) -> Result<()> {
+        demand::open(ctx, epoch, kind, index)
+    }
+
+    /// Answers a demand by showing what was demanded.
+    pub fn answer_demand(ctx: &mut Context<answer::AnswerDemand>, epoch: u64) -> Result<()> {
+        let _ = epoch;
+        answer::shown(ctx)
+    }
+
+    /// Answers a demand by showing that there is no such index.
+    pub fn answer_absent(ctx: &mut Context<answer::AnswerDemand>, epoch: u64, count: u64, tree: [u8; 32]) -> Result<()> {
+        let _ = epoch;
+        answer::absent(ctx, &prove_roots::Count { count, tree: &tree })
+    }
+
+    /// Rejects a checkpoint with a demand that nobody answered in time.
+    pub fn timeout_demand(ctx: &mut Context<demand::TimeoutDemand>, epoch: u64) -> Result<()> {
+        demand::timeout(ctx, epoch)
+    }
+
+    /// Gives back the bond of a demand on a checkpoint that fell, or after the escape.
+    pub fn return_demand(ctx: &mut Context<demand::ReturnDemand>, epoch: u64) -> Result<()> {
+        demand::give_back(ctx, epoch)
+    }
+
+    /// Grows a proof buffer to a new length, by at most 10,240 bytes, up to 65,536.
+    pub fn grow_proof_buffer(ctx: &mut Context<grow_proof_buffer::GrowProofBuffer>, id: u64, length: u32) -> Result<()> {
+        grow_proof_buffer::handler(ctx, id, length)
+    }
+
+    /// Proposes parameters, which take effect after governance_delay_slots.
+    pub fn propose_parameters(ctx: &mut Context<governance::ProposeParameters>, parameters: Parameters) -> Result<()> {
+        governance::propose(ctx, &parameters)
+    }
+
+    /// Puts proposed parameters into effect once their delay is over. Anyone.
+    pub fn apply_parameters(ctx: &mut Context<governance::CloseProposal>) -> Result<()> {
+        governance::apply(ctx)
+    }
+
+    /// Drops proposed parameters.
+    pub fn cancel_parameters(ctx: &mut Context<governance::CloseProposal>) -> Result<()> {
+        governance::cancel(ctx)
+    }
+
+    /// Stops posting; claims, withdrawals, finalization and proofs go on.
+    pub fn pause(ctx: &mut Context<governance::Govern>) -> Result<()> {
+        governance::pause(ctx)
+    }
+
+    /// Lets posting go on.
+    pub fn unpause(ctx: &mut Context<governance::Govern>) -> Result<()> {
+        governance::unpause(ctx)
+    }
+
+    /// Names who may become governance; the zero address takes the offer back.
+    pub fn offer_governance(ctx: &mut Context<governance::Govern>, next_governance: Address) -> Result<()> {
+        governance::offer(ctx, &next_governance)
+    }
+
+    /// Takes governance over; signed by who was named.
+    pub fn accept_governance(ctx: &mut Context<governance::AcceptGovernance>) -> Result<()> {
+        governance::accept(ctx)
     }
 }

@@ -11,7 +11,7 @@ use anchor_lang::prelude::*;
 /// Bytes of an account leaf's value.
 pub const ACCOUNT_VALUE_BYTES: usize = 80;
 /// Bytes of the totals leaf's value.
-const TOTALS_VALUE_BYTES: usize = 32;
+pub const TOTALS_VALUE_BYTES: usize = 32;
 
 /// An account leaf's value: public_key 32, balance, locked_fees, locked_stake, unlock_slot, nonce, payable, u64 little-endian each.
 pub struct AccountValue<'a>(pub &'a [u8; ACCOUNT_VALUE_BYTES]);
@@ -42,22 +42,36 @@ impl AccountValue<'_> {
 
     /// The root that `siblings` (32 bytes each, from the root down to where the leaf stands alone) lead to.
     pub fn root(&self, siblings: &[u8], root: &mut Hash) -> Result<()> {
-        let depth = siblings.len() / SIBLING_BYTES;
-        require!(siblings.len() % SIBLING_BYTES == 0, SettlementError::BadProof);
-        require!(depth <= MAX_SIBLINGS, SettlementError::ProofTooLong);
         let mut key = [0u8; 32];
-        let mut node = [0u8; 32];
-        self.leaf(&mut key, &mut node);
-        for (level, sibling) in siblings.chunks_exact(SIBLING_BYTES).enumerate().rev() {
-            let is_right = (key[level / 8] >> (7 - level % 8)) & 1 == 1;
-            let (left, right): (&[u8], &[u8]) = if is_right { (sibling, &node) } else { (&node, sibling) };
-            let mut parent = [0u8; 32];
-            sha256_parts(&[&hash::STATE_NODE, left, right], &mut parent);
-            node = parent;
-        }
-        root.copy_from_slice(&node);
-        Ok(())
+        self.leaf(&mut key, root);
+        climb(&key, siblings, root)
     }
+}
+
+/// From a leaf's hash to the root, both in `node`.
+#[inline(never)]
+fn climb(key: &Hash, siblings: &[u8], node: &mut Hash) -> Result<()> {
+    let depth = siblings.len() / SIBLING_BYTES;
+    require!(siblings.len() % SIBLING_BYTES == 0, SettlementError::BadProof);
+    require!(depth <= MAX_SIBLINGS, SettlementError::ProofTooLong);
+    for (level, sibling) in siblings.chunks_exact(SIBLING_BYTES).enumerate().rev() {
+        let is_right = (key[level / 8] >> (7 - level % 8)) & 1 == 1;
+        let (left, right): (&[u8], &[u8]) = if is_right { (sibling, node) } else { (node, sibling) };
+        let mut parent = [0u8; 32];
+        sha256_parts(&[&hash::STATE_NODE, left, right], &mut parent);
+        *node = parent;
+    }
+    Ok(())
+}
+
+/// The root of a state whose totals leaf has this value (balance, locked, payable, inbox cursor, u64 little-endian each).
+pub fn totals_root(value: &[u8; TOTALS_VALUE_BYTES], siblings: &[u8], root: &mut Hash) -> Result<()> {
+    let mut key = [0u8; 32];
+    sha256_parts(&[&hash::TOTALS_KEY], &mut key);
+    let mut value_hash = [0u8; 32];
+    sha256_parts(&[&hash::TOTALS, value], &mut value_hash);
+    sha256_parts(&[&hash::STATE_LEAF, &key, &value_hash], root);
+    climb(&key, siblings, root)
 }
 
 /// The state root before epoch 1: a tree that holds only a zero totals leaf.

@@ -3,7 +3,7 @@
 use crate::{
     constants::GROWTH_BYTES,
     error::SettlementError,
-    math::add,
+    math::{add, sub},
 };
 use anchor_lang::{
     accounts::SlabInit,
@@ -127,4 +127,14 @@ pub fn data_of(account: &AccountView) -> &[u8] {
 #[inline(always)]
 pub unsafe fn data_of_mut(account: &mut AccountView) -> &mut [u8] {
     account.borrow_unchecked_mut()
+}
+
+/// Out of an account of ours, which the instruction has loaded as `mut`. The caller knows that `from` holds it above its rent.
+#[inline(never)]
+pub fn move_lamports(from: &AccountView, to: &AccountView, lamports: u64) -> Result<()> {
+    let (mut from, mut to) = (*from, *to);
+    // One after the other, read anew: both may be the same account.
+    from.set_lamports(sub(from.lamports(), lamports)?);
+    to.set_lamports(add(to.lamports(), lamports)?);
+    Ok(())
 }

@@ -24,6 +24,8 @@ fn sizes() {
         ("EquivocationTally", size_of::<EquivocationTally>(), 40),
         ("Claim", size_of::<Claim>(), 16),
         ("ProofBuffer", ProofBuffer::HEADER_BYTES, 56),
+        ("Demand", size_of::<Demand>(), 80),
+        ("ParameterProposal", size_of::<ParameterProposal>(), 264),
     ];
     for (name, size, expected) in sizes {
         assert_eq!(size, expected, "{name}");
@@ -45,6 +47,8 @@ fn every_account_starts_with_its_version() {
     assert_eq!(offset_of!(EquivocationTally, version), 0);
     assert_eq!(offset_of!(Claim, version), 0);
     assert_eq!(offset_of!(ProofBuffer, version), 0);
+    assert_eq!(offset_of!(Demand, version), 0);
+    assert_eq!(offset_of!(ParameterProposal, version), 0);
 }
 
 #[test]

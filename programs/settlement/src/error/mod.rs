@@ -1,5 +1,9 @@
 //! One code per refusal. Codes are part of the interface: new ones are added at the end.
 
+mod dispute;
+
+pub use dispute::DisputeError;
+
 use anchor_lang::prelude::*;
 
 pub mod slash;

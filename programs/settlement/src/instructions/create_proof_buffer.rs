@@ -22,7 +22,7 @@ pub fn handler(ctx: &mut Context<CreateProofBuffer>, id: u64, length: u32) -> Re
     let accounts = &ctx.accounts;
     let bytes = length as usize;
     require!(
-        bytes > 0 && bytes <= ProofBuffer::MAX_LENGTH && bytes % SIBLING_BYTES == 0,
+        bytes > 0 && bytes <= ProofBuffer::MAX_CREATED && bytes % SIBLING_BYTES == 0,
         SettlementError::BadBufferLength
     );
     let view = accounts.buffer.account();

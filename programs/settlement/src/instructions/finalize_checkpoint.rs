@@ -1,8 +1,10 @@
 use crate::{
     constants::*,
-    error::SettlementError,
+    error::{DisputeError, SettlementError},
     events::CheckpointFinalized,
+    rejection::forget_below,
     state::{Checkpoint, CheckpointStatus, Config, FinalizedHead},
+    storage::move_lamports,
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*};
 
@@ -14,16 +16,23 @@ pub struct FinalizeCheckpoint {
     pub config: Account<Config>,
     #[account(mut, seeds = [CHECKPOINT_SEED, &epoch.to_le_bytes()], bump = checkpoint.bump)]
     pub checkpoint: Account<Checkpoint>,
+    /// Who posted it: the bond goes back.
+    #[account(mut, unsafe(dup))]
+    pub poster: UncheckedAccount,
 }
 
 #[inline(never)]
 pub fn handler(ctx: &mut Context<FinalizeCheckpoint>, epoch: u64) -> Result<()> {
-    let (config, checkpoint) = (&mut ctx.accounts.config, &mut ctx.accounts.checkpoint);
+    let accounts = &mut ctx.accounts;
+    let (config, checkpoint) = (&mut accounts.config, &mut accounts.checkpoint);
     let slot = Clock::get()?.slot;
-    require!(config.escaped == 0, SettlementError::Escaped);
-    require!(checkpoint.status == CheckpointStatus::Posted as u8, SettlementError::NotPosted);
+    config.check_live(checkpoint)?;
     require!(checkpoint.parent_hash == config.finalized.hash, SettlementError::ParentNotFinalized);
     require!(slot > checkpoint.challenge_until_slot, SettlementError::ChallengeWindowOpen);
+    require!(checkpoint.open_demands == 0, DisputeError::DemandsOpen);
+    require!(anchor_lang::address_eq(accounts.poster.address(), &checkpoint.poster), DisputeError::WrongPoster);
+    move_lamports(checkpoint.account(), accounts.poster.account(), checkpoint.bond_lamports)?;
+    checkpoint.bond_lamports = 0;
     checkpoint.status = CheckpointStatus::Finalized as u8;
     checkpoint.invariant()?;
     config.finalized = FinalizedHead {
@@ -34,6 +43,7 @@ pub fn handler(ctx: &mut Context<FinalizeCheckpoint>, epoch: u64) -> Result<()> 
         inbox_cursor: checkpoint.inbox_cursor,
         slot,
     };
+    forget_below(&mut config.voids, epoch);
     config.invariant()?;
     emit!(CheckpointFinalized { epoch, hash: checkpoint.hash, state_root: checkpoint.state_root });
     Ok(())

@@ -1,9 +1,9 @@
 use crate::{
-    storage::{create, created, data_of, is_unused},
+    storage::{create, created, data_of, is_unused, pay},
     bls::HINT_BYTES,
     certificate::{verify, Certificate, Least, SealedSet, Signers},
     constants::*,
-    error::SettlementError,
+    error::{DisputeError, SettlementError},
     events::CheckpointPosted,
     math::{add, sub},
     message::CheckpointMessage,
@@ -66,6 +66,8 @@ struct Found {
 #[inline(never)]
 fn check_time(config: &Config, args: &PostCheckpointArgs, slot: u64) -> Result<()> {
     require!(config.escaped == 0, SettlementError::Escaped);
+    require!(config.paused == 0, DisputeError::Paused);
+    require!(!config.voids_are_full(), DisputeError::TooManyVoids);
     require!(args.epoch > config.highest_epoch, SettlementError::EpochPosted);
     require!(args.epoch == add(config.highest_epoch, 1)?, SettlementError::WrongEpoch);
     require!(args.cut_slot <= slot, SettlementError::CutSlotInFuture);
@@ -158,6 +160,8 @@ fn write_checkpoint(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found:
     let seeds: [&[u8]; 2] = [CHECKPOINT_SEED, &args.epoch.to_le_bytes()];
     let space = 8 + core::mem::size_of::<Checkpoint>();
     let bump = create::<Checkpoint>(accounts.payer.account(), view, &seeds, space)?;
+    let bond_lamports = accounts.config.parameters.poster_bond_lamports;
+    pay(accounts.payer.account(), view, bond_lamports)?;
     let mut checkpoint = created::<Checkpoint>(view)?;
     checkpoint.version = ACCOUNT_VERSION;
     checkpoint.bump = bump;
@@ -181,6 +185,7 @@ fn write_checkpoint(accounts: &PostCheckpoint, args: &PostCheckpointArgs, found:
     checkpoint.poster = *accounts.payer.address();
     checkpoint.parent_epoch = accounts.config.posted.epoch;
     checkpoint.inbox_lamports = found.inbox_lamports;
+    checkpoint.bond_lamports = bond_lamports;
     checkpoint.challenge_until_slot = add(found.slot, accounts.config.parameters.challenge_window_slots)?;
     checkpoint.invariant()
 }

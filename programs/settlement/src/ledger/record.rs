@@ -135,6 +135,12 @@ impl<'a> Record<'a> {
         matches!(self.event(), EVENT_DEPOSIT | EVENT_INBOX_TASK | EVENT_FORCED_WITHDRAWAL)
     }
 
+    /// Whether somebody's ed25519 signature must stand beside the record: records.needs_authorisation of the Python side.
+    pub fn is_signed(&self) -> bool {
+        matches!(self.op(), OP_TASK_SUBMISSION | OP_TASK_RESULT | OP_WORKER_REGISTRATION | OP_CONSENSUS_VOTE)
+            || self.event() == EVENT_WITHDRAWAL
+    }
+
     /// Fields of an ECONOMIC_EVENT.
     #[inline(always)]
     pub fn economic_event(&self) -> EconomicEvent<'a> {

@@ -1,12 +1,12 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, MAX_SIBLINGS, SIBLING_BYTES},
+    constants::{ACCOUNT_VERSION, SIBLING_BYTES},
     error::SettlementError,
 };
 use anchor_lang::prelude::*;
 use core::mem::size_of;
 
-/// Siblings too many for one transaction, written piece by piece behind this header. Account ids can be ground to lengthen a
-/// victim's path, so every length up to the tree's depth must be payable.
+/// Siblings or evidence too long for one transaction, written piece by piece behind this header. Account ids can be ground to lengthen
+/// a victim's path, so every length up to the tree's depth must be payable.
 #[account]
 pub struct ProofBuffer {
     pub version: u8,
@@ -19,7 +19,10 @@ pub struct ProofBuffer {
 
 impl ProofBuffer {
     pub const HEADER_BYTES: usize = 8 + size_of::<ProofBuffer>();
-    pub const MAX_LENGTH: usize = MAX_SIBLINGS * SIBLING_BYTES;
+    /// What may be created at once: the longest claim's siblings.
+    pub const MAX_CREATED: usize = 8_192;
+    /// What it may grow to: the largest witness of a transition.
+    pub const MAX_LENGTH: usize = 65_536;
 
     pub fn invariant(&self) -> Result<()> {
         let length = self.length as usize;

@@ -1,0 +1,103 @@
+//! prove_malformed_record and prove_inbox: what one record shows by itself.
+
+use super::challenge::{need_fraud, Challenge};
+use crate::{
+    constants::*,
+    error::DisputeError,
+    hash::{self, sha256_parts, Hash},
+    ledger::{Record, RecordBytes, EVENT_DEPOSIT, EVENT_FORCED_WITHDRAWAL, EVENT_INBOX_TASK},
+    math::{add, sub},
+    merkle::{Leaf, Place},
+    message::deposit_payload,
+    rejection::Ground,
+    state::InboxEntry,
+};
+use anchor_lang::prelude::*;
+
+/// A record, its place under the results root, and the siblings that prove it.
+pub struct ProvenRecord<'a> {
+    pub place: Place,
+    pub bytes: &'a RecordBytes,
+    pub siblings: &'a [[u8; 32]],
+}
+
+impl ProvenRecord<'_> {
+    fn check(&self, accounts: &Challenge) -> Result<()> {
+        let root = accounts.results_root();
+        Leaf { root, place: self.place, data: self.bytes, siblings: self.siblings.as_flattened() }.check()
+    }
+}
+
+/// The record is no record at all.
+#[inline(never)]
+pub fn malformed(ctx: &mut Context<Challenge>, record: &ProvenRecord) -> Result<()> {
+    let accounts = &mut ctx.accounts;
+    accounts.check()?;
+    record.check(accounts)?;
+    need_fraud(Record::decode(record.bytes).is_err())?;
+    accounts.fall(Ground::MalformedRecord)
+}
+
+/// The batch takes inbox entries from the parent's cursor up to its own, one with each of its first records, and with no other record.
+#[inline(never)]
+pub fn inbox(ctx: &mut Context<Challenge>, record: &ProvenRecord) -> Result<()> {
+    let accounts = &mut ctx.accounts;
+    accounts.check()?;
+    record.check(accounts)?;
+    let cursor = accounts.parent_cursor();
+    let taken = sub(accounts.checkpoint.inbox_cursor, cursor)?;
+    let decoded = Record::decode(record.bytes);
+    let is_wrong = if record.place.index < taken {
+        let index = add(cursor, record.place.index)?;
+        let entry = accounts.inbox_entry.as_ref().filter(|entry| entry.index == index);
+        let entry = entry.ok_or(DisputeError::WrongEntryForRecord)?;
+        match decoded {
+            Ok(decoded) => !takes(&decoded, entry),
+            Err(_) => true,
+        }
+    } else {
+        decoded.is_ok_and(|decoded| decoded.is_from_inbox())
+    };
+    need_fraud(is_wrong)?;
+    accounts.fall(Ground::Inbox)
+}
+
+/// Whether the record says of the entry what the entry says of itself.
+#[inline(never)]
+fn takes(record: &Record, entry: &InboxEntry) -> bool {
+    let event = record.economic_event();
+    let mut payload = [0u8; 32];
+    let kind = match record.event() {
+        EVENT_DEPOSIT => {
+            deposit_payload(event.public_key, &mut payload);
+            INBOX_KIND_DEPOSIT
+        }
+        EVENT_INBOX_TASK => {
+            task_payload(record, &mut payload);
+            INBOX_KIND_TASK
+        }
+        EVENT_FORCED_WITHDRAWAL => {
+            withdrawal_payload(record, &mut payload);
+            INBOX_KIND_WITHDRAWAL
+        }
+        _ => return false,
+    };
+    entry.kind == kind
+        && entry.index == event.inbox_index
+        && entry.slot == event.slot
+        && entry.lamports == event.lamports
+        && entry.payload_hash == payload
+}
+
+fn task_payload(record: &Record, out: &mut Hash) {
+    let event = record.economic_event();
+    let (kind, mode, deadline_slot) = ([event.kind], [event.mode], event.number.to_le_bytes());
+    let parts: [&[u8]; 6] = [&hash::INBOX_TASK, event.public_key, event.spec_hash, &kind, &mode, &deadline_slot];
+    sha256_parts(&parts, out);
+}
+
+fn withdrawal_payload(record: &Record, out: &mut Hash) {
+    let event = record.economic_event();
+    let parts: [&[u8]; 4] = [&hash::INBOX_WITHDRAWAL, event.public_key, &event.number.to_le_bytes(), record.task()];
+    sha256_parts(&parts, out);
+}

@@ -1,0 +1,88 @@
+"""What goes into a proof buffer for the proofs and answers that do not fit a transaction, from a batch's bytes (docs/protocol.md,
+section 13). Pure; the program reads the same parts in programs/settlement/src/evidence.rs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from settlement import merkle
+from settlement.dispute_instructions import Count, Proven
+from settlement.ledger import Context, State, witness
+from settlement.ledger.batch import RECORDS_PER_TRACE_ENTRY, chunks
+from settlement.records import RECORD_BYTES
+from settlement.signing import AUTHORISATION_BYTES
+from settlement.tags import u32le, u64le
+
+CHUNK_SHIFT = 10
+
+
+def prove(leaves: Sequence[bytes], index: int) -> Proven:
+    return Proven(index, len(leaves), merkle.proof(leaves, index))
+
+
+def count(leaves: Sequence[bytes]) -> Count:
+    return Count(len(leaves), merkle.tree_hash(leaves))
+
+
+def _siblings(siblings: Sequence[bytes]) -> bytes:
+    return bytes([len(siblings)]) + b"".join(siblings)
+
+
+def _sized(data: bytes) -> bytes:
+    return u32le(len(data)) + data
+
+
+def _leaf(leaves: Sequence[bytes], index: int) -> bytes:
+    """Count, leaf, siblings."""
+    return u64le(len(leaves)) + _sized(leaves[index]) + _siblings(merkle.proof(leaves, index))
+
+
+def data(data_leaves: Sequence[bytes], chunk: int, records: Sequence[bytes], record: int) -> bytes:
+    """For prove_data: a chunk under the data root beside a record under the results root."""
+    of_chunk = u64le(chunk) + _leaf(data_leaves, chunk)
+    of_record = u64le(record) + u64le(len(records)) + records[record] + _siblings(merkle.proof(records, record))
+    return of_chunk + of_record
+
+
+def transition(trace: Sequence[bytes], records: Sequence[bytes], step: int, before: State, context: Context) -> bytes:
+    """For prove_transition: the records of a step, executed on the state `before`."""
+    group = list(records[RECORDS_PER_TRACE_ENTRY * step : RECORDS_PER_TRACE_ENTRY * (step + 1)])
+    return step_evidence(trace, records, step, witness.build(before, group, context))
+
+
+def step_evidence(trace: Sequence[bytes], records: Sequence[bytes], step: int, opened: bytes) -> bytes:
+    """The same with a witness that is there already."""
+    groups = [records[i : i + RECORDS_PER_TRACE_ENTRY] for i in range(0, len(records), RECORDS_PER_TRACE_ENTRY)]
+    entries = b"".join(trace[i] + _siblings(merkle.proof(trace, i)) for i in (step, step + 1))
+    of_group = _siblings(_group_siblings([merkle.tree_hash(group) for group in groups], step))
+    shown = u64le(len(records)) + _sized(b"".join(groups[step])) + of_group
+    return u64le(step) + u64le(len(trace)) + entries + shown + _sized(opened)
+
+
+def _group_siblings(level: list[bytes], index: int) -> list[bytes]:
+    """The siblings of a subtree among subtrees of eight leaves: as merkle.proof, the leaves' hashes being these."""
+    siblings = []
+    while len(level) > 1:
+        if index ^ 1 < len(level):
+            siblings.append(level[index ^ 1])
+        pairs = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level, index = pairs + level[-1:] if len(level) % 2 else pairs, index // 2
+    return siblings
+
+
+def leaf_answer(leaves: Sequence[bytes], index: int) -> bytes:
+    """For answer_demand: a chunk among the chunks, or an entry of the trace."""
+    return _leaf(leaves, index)
+
+
+def record_answer(batch: bytes, count: int, index: int) -> bytes:
+    """For answer_demand: record `index` of the `count` in the batch's bytes, with the chunks that hold its authorisation."""
+    records = [batch[i * RECORD_BYTES : (i + 1) * RECORD_BYTES] for i in range(count)]
+    start = count * RECORD_BYTES + index * AUTHORISATION_BYTES
+    last = (start + AUTHORISATION_BYTES - 1) >> CHUNK_SHIFT
+    leaves = chunks(batch)
+    shown = b"".join(
+        _sized(leaves[i]) + _siblings(merkle.proof(leaves, i)) for i in range(start >> CHUNK_SHIFT, last + 1)
+    )
+    return _leaf(records, index) + u64le(len(leaves)) + shown
