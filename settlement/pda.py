@@ -84,6 +84,8 @@ def stake_position(program_id: Pubkey, validator_address: Pubkey, owner: Pubkey)
 
 def unbonding(program_id: Pubkey, position: Pubkey, unbonding_id: int) -> Pubkey:
     return _derive(program_id, b"unbonding", bytes(position), _u64(unbonding_id))
+
+
 def demand(program_id: Pubkey, epoch: int, kind: int, index: int) -> Pubkey:
     """Of what lies at this index under a root of the epoch's checkpoint."""
     return _derive(program_id, b"demand", bytes(checkpoint(program_id, epoch)), bytes([kind]) + _u64(index))

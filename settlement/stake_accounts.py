@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from settlement.accounts import Registry, RegistrySlot, _decode
+from settlement.accounts import Registry, RegistrySlot, decode_as
 from settlement.bls import compressed_public_key
 
 NO_SLOT = 2**64 - 1
@@ -80,15 +80,15 @@ class Unbonding:
 
 
 def decode_validator(address: Pubkey, data: bytes) -> Validator:
-    return _decode("Validator", address, data, Validator)
+    return decode_as("Validator", address, data, Validator)
 
 
 def decode_stake_position(address: Pubkey, data: bytes) -> StakePosition:
-    return _decode("StakePosition", address, data, StakePosition)
+    return decode_as("StakePosition", address, data, StakePosition)
 
 
 def decode_unbonding(address: Pubkey, data: bytes) -> Unbonding:
-    return _decode("Unbonding", address, data, Unbonding)
+    return decode_as("Unbonding", address, data, Unbonding)
 
 
 def compressed_key(slot: RegistrySlot) -> bytes:

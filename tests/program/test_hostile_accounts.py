@@ -15,7 +15,6 @@ from solders.pubkey import Pubkey
 from settlement import idl, instructions, pda, slash_instructions
 from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
 from tests.program import slash_kit, stake_calls
-from tests.program import slash_kit
 from tests.program.dispute_calls import CALLS as DISPUTE_CALLS
 from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
 from tests.program.test_claims import account, fill_buffer, owing, path

@@ -8,10 +8,8 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import idl, instructions, messages, pda, slash_instructions, stake_instructions
-from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS
 from settlement import dispute_instructions as dispute
-from settlement import idl, instructions, messages, pda
+from settlement import idl, instructions, messages, pda, slash_instructions, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS, Checkpoint
 from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.errors import (

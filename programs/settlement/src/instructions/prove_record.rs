@@ -4,11 +4,10 @@ use super::challenge::{need_fraud, Challenge};
 use crate::{
     constants::*,
     error::DisputeError,
-    hash::{self, sha256_parts, Hash},
     ledger::{Record, RecordBytes, EVENT_DEPOSIT, EVENT_FORCED_WITHDRAWAL, EVENT_INBOX_TASK},
     math::{add, sub},
     merkle::{Leaf, Place},
-    message::deposit_payload,
+    message::{deposit_payload, withdrawal_payload, TaskPayload},
     rejection::Ground,
     state::InboxEntry,
 };
@@ -73,11 +72,18 @@ fn takes(record: &Record, entry: &InboxEntry) -> bool {
             INBOX_KIND_DEPOSIT
         }
         EVENT_INBOX_TASK => {
-            task_payload(record, &mut payload);
+            let task = TaskPayload {
+                client: event.public_key,
+                spec_hash: event.spec_hash,
+                kind: event.kind,
+                mode: event.mode,
+                deadline_slot: event.number,
+            };
+            task.hash(&mut payload);
             INBOX_KIND_TASK
         }
         EVENT_FORCED_WITHDRAWAL => {
-            withdrawal_payload(record, &mut payload);
+            withdrawal_payload(event.public_key, event.number, record.task(), &mut payload);
             INBOX_KIND_WITHDRAWAL
         }
         _ => return false,
@@ -87,17 +93,4 @@ fn takes(record: &Record, entry: &InboxEntry) -> bool {
         && entry.slot == event.slot
         && entry.lamports == event.lamports
         && entry.payload_hash == payload
-}
-
-fn task_payload(record: &Record, out: &mut Hash) {
-    let event = record.economic_event();
-    let (kind, mode, deadline_slot) = ([event.kind], [event.mode], event.number.to_le_bytes());
-    let parts: [&[u8]; 6] = [&hash::INBOX_TASK, event.public_key, event.spec_hash, &kind, &mode, &deadline_slot];
-    sha256_parts(&parts, out);
-}
-
-fn withdrawal_payload(record: &Record, out: &mut Hash) {
-    let event = record.economic_event();
-    let parts: [&[u8]; 4] = [&hash::INBOX_WITHDRAWAL, event.public_key, &event.number.to_le_bytes(), record.task()];
-    sha256_parts(&parts, out);
 }
