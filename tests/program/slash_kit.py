@@ -149,3 +149,16 @@ def offset_of(kind: str, name: str) -> int:
             return offset
         offset += fixed_size(field["type"], types)
     raise KeyError(name)
+
+
+def reward_all(chain: Chain) -> None:
+    """Every finalized epoch that is not rewarded yet, in order."""
+    for epoch in range(1, chain.config.finalized.epoch + 1):
+        one = chain.checkpoint(epoch)
+        if one.status is CheckpointStatus.FINALIZED and not one.rewarded:
+            payer = chain.payer.pubkey()
+            chain.send(
+                slash_instructions.reward_checkpoint(
+                    chain.program_id, payer, epoch, one.parent_epoch, one.set_version, one.poster
+                )
+            )

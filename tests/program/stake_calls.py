@@ -11,6 +11,7 @@ from settlement import pda
 from settlement import stake_instructions as build
 from settlement.accounts import LOCALNET_PROFILE
 from tests.program.kit import STAKE, Chain, validator
+from tests.program.slash_kit import reward_all
 from tests.program.stake_kit import (
     address,
     delegate,
@@ -136,6 +137,7 @@ def _close_set() -> Call:
     chain.settle()
     free_checkpoint(chain)
     epoch = free_checkpoint(chain)
+    reward_all(chain)
     chain.advance(LOCALNET_PROFILE.unbonding_slots + 1)
     assert chain.lamports(pda.validator_set(chain.program_id, 1)) > 0
     payer = chain.payer.pubkey()

@@ -12,6 +12,7 @@ from settlement import pda, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, OCCUPIED
 from settlement.stake_accounts import INACTIVE
 from tests.program.kit import STAKE, Chain, Validator, refuses, validator
+from tests.program.slash_kit import reward_all
 from tests.program.stake_kit import (
     address,
     check_sums,
@@ -237,6 +238,9 @@ def test_an_old_sets_rent_comes_back_and_its_version_never_again(later: Chain) -
         close(later, 1, epoch, owner(later, 5))
     with refuses("CheckpointMissing"):
         close(later, 1, None)
+    with refuses("RewardsDue"):
+        close(later, 1, epoch)
+    reward_all(later)
     before, rent = later.lamports(later.payer.pubkey()), later.lamports(pda.validator_set(later.program_id, 1))
     close(later, 1, epoch)
     assert later.lamports(later.payer.pubkey()) == before + rent > before
@@ -256,6 +260,7 @@ def test_sets_in_use_stay(later: Chain) -> None:
     later.seal(5, later.authority)
     with refuses("SetInUse"):
         close(later, 3, epoch)  # still pinned
+    reward_all(later)
     close(later, 2, epoch)
 
 

@@ -47,4 +47,6 @@ pub enum SlashError {
     ParentNotRewarded,
     #[msg("poster must be whoever posted the checkpoint")]
     WrongPoster,
+    #[msg("the checkpoint is not rewarded yet, so epochs of this set may not be either")]
+    RewardsDue,
 }

@@ -1,6 +1,6 @@
 use crate::{
     constants::*,
-    error::StakeError,
+    error::{SlashError, StakeError},
     events::stake::ValidatorSetClosed,
     math::add,
     stake::check_out_of_reach,
@@ -38,6 +38,9 @@ pub fn handler(ctx: &mut Context<CloseValidatorSet>, version: u64) -> Result<()>
     );
     let checkpoint = accounts.checkpoint.as_ref().map(|checkpoint| &**checkpoint);
     check_out_of_reach(config, checkpoint, add(version, 1)?, Clock::get()?.slot)?;
+    // Rewards go in the chain's order and need the set: one that is lacking would hold up those of all later epochs for ever.
+    let is_rewarded = checkpoint.is_none_or(|checkpoint| checkpoint.rewarded == 1);
+    require!(is_rewarded, SlashError::RewardsDue);
     accounts.validator_set.close(*accounts.recipient.account())?;
     emit!(ValidatorSetClosed { set_version: version });
     Ok(())
