@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from settlement.ledger import LedgerRejection, State, Task, TaskStatus, apply, witness
+from settlement.ledger import Context, LedgerRejection, State, Task, TaskStatus, apply, witness
 from settlement.ledger.witness import Verdict
 from settlement.records import Event, Mode, Op, Record
 from settlement.records import Verdict as Vote
@@ -23,9 +23,11 @@ LIFE_SLOTS = 15
 class Walk:
     """A ledger that records are thrown at."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, context: Context | None = None) -> None:
+        """With a context all steps are of its epoch, of which alone the time moves on."""
         self.random = Random(seed)
-        self.context = replace(kit.context(1, 0, VALIDATORS), treasury=kit.public_key("treasury"))
+        self.is_one_epoch = context is not None
+        self.context = context or replace(kit.context(1, 0, VALIDATORS), treasury=kit.public_key("treasury"))
         self.state = State.empty()
         self.tasks: list[bytes] = [kit.filler("no task")]
         for index, name in enumerate(PEOPLE[:-1]):
@@ -124,12 +126,13 @@ class Walk:
                 number += 1
             if self.random.random() < 0.2:
                 later = self.context.base_slot + self.random.randint(1, LIFE_SLOTS)
-                self.context = replace(self.context, epoch=self.context.epoch + 1, base_slot=later)
+                epoch = self.context.epoch + (0 if self.is_one_epoch else 1)
+                self.context = replace(self.context, epoch=epoch, base_slot=later)
 
 
-def steps(seed: int, count: int) -> Iterator[Step]:
+def steps(seed: int, count: int, context: Context | None = None) -> Iterator[Step]:
     """`count` steps, and as many whose claim or witness was tampered with."""
-    walk = Walk(seed).steps()
+    walk = Walk(seed, context).steps()
     for number in range(count):
         honest = next(walk)
         yield honest
