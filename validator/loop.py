@@ -13,6 +13,7 @@ from settlement import bls
 from settlement.client import L1Client
 from settlement.errors import AccountError, L1Disagreement, L1RpcError, L1Unreachable, NotInitialized
 from settlement.keys import read_bls_secret, read_keypair
+from settlement.patience import MAX_PAUSE_SECONDS, until_l1_answers
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
 from validator.attesting import Attester
@@ -26,7 +27,6 @@ from validator.store import Store, StoreUnwritable
 from validator.verdicts import Verdicts, VerdictsUnwritable
 from worker.child import open_child
 
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
 # NotInitialized passes too: right after `initialize` the Config is there at `confirmed`, and not yet at `finalized`.
 _PASSING = (
     SequencerUnreachable,
@@ -53,7 +53,7 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
     arguments = ["--device", config.device, "--threads", str(config.threads)]
     async with L1Client(config.l1_urls, program) as l1, open_child("validator.replay", arguments) as child:
         environment = await child.call("environment")
-        await _until_initialized(l1)
+        await until_l1_answers(l1.check_cluster, _LOG)
         domain = await l1.domain()
         with SlashingProtection(
             config.data_dir / "slashing_protection.sqlite", domain, secret.public_key
@@ -72,21 +72,6 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
             finally:
                 verdicts.close()
                 store.close()
-
-
-async def _until_initialized(l1: L1Client) -> None:
-    """Waits for a node that answers and for the program's `initialize`. ClusterMismatch when it was for another cluster."""
-    pause, said = FIRST_PAUSE_SECONDS, ""
-    while True:
-        try:
-            await l1.check_cluster()
-            return
-        except (L1Unreachable, L1Disagreement, L1RpcError, NotInitialized) as error:
-            if str(error) != said:
-                _LOG.info("waiting for L1", reason=str(error))
-            said = str(error)
-        await trio.sleep(pause)
-        pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
 class _Rounds:

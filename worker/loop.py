@@ -16,6 +16,7 @@ from solders.pubkey import Pubkey
 from settlement import messages, spec, work
 from settlement.client import L1Client
 from settlement.keys import read_keypair
+from settlement.patience import until_l1_answers
 from settlement.records import Mode
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import (
@@ -70,7 +71,7 @@ async def run(
     keypair = read_keypair(config.keypair)
     program = Pubkey.from_string(config.program_id) if config.program_id else None
     async with L1Client(config.l1_urls, program) as l1:
-        domain = await l1.domain()
+        domain = await until_l1_answers(l1.domain, structlog.get_logger(room="worker"))
     arguments = ["--device", config.device, "--threads", str(config.threads)]
     async with (
         SequencerClient(config.sequencer, keypair, genesis=domain.genesis, program=domain.program) as sequencer,
