@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from settlement import pda, slash_instructions
-from settlement.accounts import MAX_VALIDATORS
+from settlement import dispute_instructions, evidence, merkle, pda, slash_instructions
+from settlement.accounts import MAX_VALIDATORS, CheckpointStatus
 from settlement.validator_set import bitmap_to_bytes
 from tests.program import slash_kit
+from tests.program.dispute_kit import fill
 from tests.program.kit import LARGEST_COMPUTE, STAKE, TRANSACTION_BYTES, Chain, refuses, validator
+from tests.settlement import steps
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +102,24 @@ def test_256_are_rewarded_in_one_transaction(full: Chain) -> None:
         full.svm.minimum_balance_for_rent_exemption(0)
         + sum(slot.stake_lamports + slot.reward_lamports for slot in slots)
     )
+
+
+def proof_of_largest_step(full: Chain, told: bytes | None) -> Instruction:
+    """A post of eight payments, each with three leaves 64 siblings down, accepted by 256 validators; its trace ends with `told`, or right."""
+    full.advance(1)
+    step = steps.deep(64, 8, epoch=full.config.highest_epoch + 1)
+    batch = [step.records[at : at + 160] for at in range(0, len(step.records), 160)]
+    trace = [step.before, told or step.after]
+    roots = {"results_root": merkle.root("results-root", batch), "trace_root": merkle.root("trace-root", trace)}
+    checkpoint = full.checkpoint(full.post(**roots).epoch)
+    buffer = fill(full, evidence.step_evidence(trace, batch, 0, step.witness), checkpoint.epoch)
+    return dispute_instructions.prove_transition(full.program_id, full.payer.pubkey(), checkpoint, buffer)
+
+
+def test_the_largest_step_is_judged_in_one_transaction(full: Chain) -> None:
+    with refuses("NoFraud"):
+        full.send(proof_of_largest_step(full, None))
+    proof = proof_of_largest_step(full, b"\x01" * 32)
+    used = full.send(proof).compute_units_consumed()
+    assert used < LARGEST_COMPUTE * 2 // 3, used
+    assert full.checkpoint(full.config.highest_epoch).status is CheckpointStatus.REJECTED

@@ -345,14 +345,14 @@ def splits() -> Iterator[Step]:
     yield step("below a long prefix", held, raw_deposit(two, 7, 2))
 
 
-def deep(levels: int, count: int, seed: int = 1) -> Step:
+def deep(levels: int, count: int, seed: int = 1, epoch: int = 1) -> Step:
     """A step of `count` payments whose leaves stand `levels` levels down in a tree of which nothing but hashes is known.
 
     Two accounts and a task for each payment, and the totals: with 8 payments 25 leaves.
     """
     random = Random(seed)
     validators = kit.validator_set(*[1] * 256) if levels == 64 else kit.validator_set(100, 100, 100)
-    context = replace(FIRST, validator_set=validators)
+    context = replace(FIRST, epoch=epoch, validator_set=validators)
     leaves: dict[bytes, witness._Opened] = {}
 
     def open_leaf(key: bytes, kind: witness.LeafKind, name: bytes, leaf: witness.Leaf) -> None:
@@ -370,7 +370,7 @@ def deep(levels: int, count: int, seed: int = 1) -> Step:
             node = kit.node_id(public_key)
             open_leaf(account_key(node), witness.LeafKind.ACCOUNT, node, Account(public_key, locked_fees=1000))
         task = Task(kit.node_id(client), Kind.TRAINING, Mode.REPLAY, TaskStatus.REVEALED, 1000, 77, kit.node_id(worker))
-        task = replace(task, result_hash=kit.RESULT_HASH, verdict_epoch=1, accept_bitmap=voters)
+        task = replace(task, result_hash=kit.RESULT_HASH, verdict_epoch=epoch, accept_bitmap=voters)
         open_leaf(task_key(task_id), witness.LeafKind.TASK, task_id, task)
         payment = EconomicEvent(records.Event.PAYMENT, lamports=1000)
         batch.append(Record(Op.ECONOMIC_EVENT, kit.TIME, kit.node_id(worker), task_id, payment))
