@@ -3,7 +3,7 @@ and says what it reads, so that they can be compared.
 
     python -m tests.clients.idl_world        as a process for clients of another environment: one JSON object a line
 
-It prints {"url", "folder"} once the L1 is ready, then answers each line of stdin (epoch, read, not created, tails, examples), until stdin ends.
+It prints {"url", "folder"} once the L1 is ready, then answers each line of stdin (epoch, read, tails, examples), until stdin ends.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from solders.keypair import Keypair
 
 from bench.l1_process import ROOT
 from localnet.real_validator import free_ports
-from settlement import idl, instructions, pda, slash_instructions, stake_instructions
+from settlement import dispute_instructions, idl, instructions, pda, slash_instructions, stake_instructions
 from settlement.bls import SecretKey
 from settlement.client import L1Client
+from settlement.dispute_accounts import DemandKind
+from settlement.errors import ProgramError
 from settlement.keys import read_bls_secret, read_keypair
 from settlement.l1_setup import advance_validator_set
 from settlement.ledger import Account, State, account_key
@@ -44,11 +46,7 @@ SLOT_MS = 100
 LIMIT_SECONDS = 300
 BUFFER_ID = 7
 COMPUTE_UNITS = 400_000
-# Account types that the story below does not make, each with its reason. Their layouts are held by examples all the same.
-NOT_CREATED = {
-    "Demand": "a dispute is not in the story yet",
-    "ParameterProposal": "governance is not in the story yet",
-}
+DEMAND_TRIES = 20
 
 
 class SetupFailed(RuntimeError):
@@ -102,7 +100,27 @@ class World:
             delegate = stake_instructions.delegate(program, owner, owner, validator, 2_000_000)
             unbond = stake_instructions.unbond(program, owner, owner, validator, 0, 1_000_000)
             await client.send_and_confirm([delegate, unbond], payer)
+            config = await client.fetch_config()
+            propose = dispute_instructions.propose_parameters(program, owner, authority.pubkey(), config.parameters)
+            await client.send_and_confirm([propose], payer, [authority])
+            await self._demand(client, payer, settling, state.root, leaf.payable)
             await self._equivocation(client, payer, secret, message)
+
+    async def _demand(
+        self, client: L1Client, payer: Keypair, settling: Settling, root: bytes, payable_total: int
+    ) -> None:
+        """Posts an epoch and demands its first chunk; on a slow machine the window may have closed in between, so it is tried again."""
+        for _ in range(DEMAND_TRIES):
+            epoch = (await settling.post(root, payable_total)).epoch
+            demand = dispute_instructions.open_demand(client.program_id, payer.pubkey(), epoch, DemandKind.CHUNK, 0)
+            try:
+                await client.send_and_confirm([demand], payer)
+            except ProgramError as error:
+                if error.name != "ChallengeWindowOver":
+                    raise
+            else:
+                return
+        raise SetupFailed(f"no demand got there in time in {DEMAND_TRIES} epochs")
 
     async def _equivocation(
         self, client: L1Client, payer: Keypair, secret: SecretKey, message: CheckpointMessage
@@ -205,8 +223,6 @@ def answer(here: World, asked: str) -> Any:
         return idl_values.examples(idl.committed())
     if asked == "tails":
         return idl_values.TAILS
-    if asked == "not created":
-        return NOT_CREATED
     raise ValueError(f"asked for {asked!r}")
 
 
