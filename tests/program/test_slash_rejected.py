@@ -1,5 +1,5 @@
 """slash_rejected: the signers of a checkpoint that was proved wrong. The status is set by overwrite here; the whole way from a
-false batch to its signers' slash is in the disputes' tests."""
+false batch to its signers' slash is in test_slash_whole_way.py."""
 
 from __future__ import annotations
 
