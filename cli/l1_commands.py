@@ -109,6 +109,12 @@ def _parameters(given: list[str]) -> Any:
 def register_validator(
     stake: Annotated[int, typer.Option("--stake", help="Lamports to stake on L1.", min=1)],
     bls_keypair: BlsOption,
+    commission: Annotated[
+        int,
+        typer.Option(
+            "--commission", help="Basis points of rewards that delegators leave you; may only fall.", min=0, max=10_000
+        ),
+    ] = 0,
     *,
     at: SigningOnL1,
     paid_by: Paying,
@@ -128,7 +134,7 @@ def register_validator(
             least = (await client.check_cluster()).parameters.min_validator_stake_lamports
             if stake < least:
                 raise CommandError(f"a validator stakes at least {least} lamports here, {stake} are too few")
-            slot = await register_on_l1(client, paying, authority, secret, stake)
+            slot = await register_on_l1(client, paying, authority, secret, stake, commission)
             return {
                 "authority": str(slot.authority),
                 "bls_public_key": secret.public_key.hex(),
@@ -144,6 +150,7 @@ def register_validator(
 def list_validators(*, at: OnL1, as_json: JsonOption = False) -> None:
     """The registry's slots in use, as L1 has them."""
     from settlement.bls import compressed_public_key
+    from settlement.staking import address_of_slot
 
     async def command() -> list[dict[str, Any]]:
         async with at.l1() as client:
@@ -152,6 +159,7 @@ def list_validators(*, at: OnL1, as_json: JsonOption = False) -> None:
             {
                 "slot_index": slot.index,
                 "authority": str(slot.authority),
+                "validator": str(address_of_slot(client.program_id, slot)),
                 "stake_lamports": slot.stake_lamports,
                 "stake_slot": slot.stake_slot,
                 "bls_public_key": compressed_public_key(slot.bls_public_key).hex(),

@@ -22,6 +22,7 @@ from cli import (
     receipt_command,
     service_commands,
     slash_commands,
+    stake_commands,
     status_command,
     task_commands,
     transfer_command,
@@ -65,6 +66,7 @@ task_commands.register(app)
 receipt_command.register(app)
 l1_commands.register_money(app)
 transfer_command.register(app)
+stake_commands.register(app)
 service_commands.register(app)
 program_commands.register(app)
 l1_commands.register(app)

@@ -15,6 +15,7 @@ from settlement import instructions, pda
 from settlement.accounts import (
     GROWTH_BYTES,
     LOCALNET_PROFILE,
+    OCCUPIED,
     Config,
     Parameters,
     Registry,
@@ -26,6 +27,7 @@ from settlement.client import L1Client
 from settlement.errors import AccountInvalid, AccountMissing, NotInitialized, ProgramError
 from settlement.hash_to_curve import hints
 from settlement.messages import proof_of_possession_digest
+from settlement.stake_accounts import compressed_key, to_outbid
 from settlement.validator_set import SetEntry
 
 # Hash to G2, decompression and two pairings are about 200,000 units; a set of 256 is 256 additions and a hash of 34,816 bytes.
@@ -64,15 +66,22 @@ async def grow_registry(client: L1Client, payer: Keypair) -> Registry:
 
 
 async def register_validator(
-    client: L1Client, payer: Keypair, authority: Keypair, secret: SecretKey, stake_lamports: int
+    client: L1Client,
+    payer: Keypair,
+    authority: Keypair,
+    secret: SecretKey,
+    stake_lamports: int,
+    commission_basis_points: int = 0,
 ) -> RegistrySlot:
-    """The authority's registry slot; registers it, with a proof of possession of `secret`, if it has none.
+    """The authority's registry slot; registers it, with a proof of possession of `secret`, if it has none. In a full registry it outbids
+    the lowest stake.
 
     `payer` pays stake, rent and fee. AccountInvalid when the authority is registered with another key.
     """
-    slot = (await client.fetch_registry()).slot_of(authority.pubkey())
+    registry = await client.fetch_registry()
+    slot = registry.slot_of(authority.pubkey())
     if slot is None:
-        key = secret.public_key
+        key, lowest = secret.public_key, to_outbid(registry)
         digest = proof_of_possession_digest(await client.domain(), bytes(authority.pubkey()), key)
         instruction = instructions.register_validator(
             client.program_id,
@@ -82,6 +91,8 @@ async def register_validator(
             secret.sign(digest),
             hints(digest),
             stake_lamports,
+            commission_basis_points,
+            None if lowest is None else pda.validator(client.program_id, compressed_key(lowest)),
         )
         await _unless(client, [instruction], payer, [authority], ("AuthorityRegistered",), REGISTER_COMPUTE_UNITS)
         slot = (await client.fetch_registry()).slot_of(authority.pubkey())
@@ -103,25 +114,27 @@ async def advance_validator_set(client: L1Client, payer: Keypair, sealer: Keypai
     newest = config.sealed_last.version
     if newest and not force:
         sealed = await _sealed(client, newest)
-        if sealed.validator_set.entries == staked_entries(await client.fetch_registry()):
+        least = config.parameters.min_validator_stake_lamports
+        if sealed.validator_set.entries == staked_entries(await client.fetch_registry(), least):
             return sealed
     version = newest + 1
-    await _create_and_grow(client, payer, version)
+    await create_and_grow(client, payer, version)
     advance = instructions.advance_validator_set(client.program_id, sealer.pubkey(), version)
     await _unless(client, [advance], payer, [sealer], ("SetSealed",), ADVANCE_COMPUTE_UNITS)
     return await _sealed(client, version)
 
 
-def staked_entries(registry: Registry) -> tuple[SetEntry, ...]:
-    """What a set sealed now would hold: slots in use with stake, in slot order."""
+def staked_entries(registry: Registry, min_stake_lamports: int = 1) -> tuple[SetEntry, ...]:
+    """What a set sealed now would hold: slots in use with that stake, neither jailed nor inactive, in slot order."""
     return tuple(
         SetEntry(bytes(slot.authority), slot.bls_public_key, slot.stake_lamports)
         for slot in registry.slots
-        if slot.stake_lamports > 0
+        if slot.stake_lamports >= min_stake_lamports and slot.flags == OCCUPIED
     )
 
 
-async def _create_and_grow(client: L1Client, payer: Keypair, version: int) -> None:
+async def create_and_grow(client: L1Client, payer: Keypair, version: int) -> None:
+    """The next set's account, of full size, unless somebody has made it or sealed it already."""
     found = await client.fetch_validator_set(version)
     if found is None:
         create = instructions.create_validator_set(client.program_id, payer.pubkey(), version)

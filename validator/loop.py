@@ -21,6 +21,7 @@ from validator.chain import Chain
 from validator.claim import Duties, DutyError
 from validator.config import ValidatorConfig
 from validator.follower import Follower
+from validator.heartbeat import Heartbeats
 from validator.judging import Judge
 from validator.slashing_protection import ProtectionUnwritable, SlashingProtection
 from validator.store import Store, StoreUnwritable
@@ -68,7 +69,10 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
                     attester = Attester(l1, sequencer, domain, secret, follower, protection, verdicts)
                     judge = Judge(config.data_dir, domain, sequencer, secret, child, environment, verdicts)
                     task_status.started()
-                    await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
+                    heartbeats = Heartbeats(l1, keypair, secret.public_key)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(heartbeats.forever)
+                        await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
             finally:
                 verdicts.close()
                 store.close()
