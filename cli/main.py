@@ -14,7 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from cli import (
+    challenge_commands,
     demo_command,
+    governance_commands,
     keys_command,
     l1_commands,
     localnet_command,
@@ -71,6 +73,8 @@ service_commands.register(app)
 program_commands.register(app)
 l1_commands.register(app)
 slash_commands.register(app)
+challenge_commands.register(app)
+governance_commands.register(app)
 keys_command.register(app)
 
 
