@@ -62,6 +62,7 @@ ANSWERS = Table(b"A", rows.AnswerRow)  # sha256 of the record, time and CRC zero
 NONCES = Table(b"n", rows.NonceRow)  # public key ‖ u64be nonce
 ORDERS = Table(b"o", rows.OrderRow)  # u64be order
 UPLOADS = Table(b"u", rows.UploadRow)  # sha256 of the blob
+FORCED = Table(b"f", rows.ForcedRow)  # task id
 
 TABLES: tuple[Table[Any], ...] = (
     META,
@@ -81,6 +82,7 @@ TABLES: tuple[Table[Any], ...] = (
     NONCES,
     ORDERS,
     UPLOADS,
+    FORCED,
 )
 
 

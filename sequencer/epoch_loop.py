@@ -10,10 +10,10 @@ from functools import partial
 import structlog
 import trio
 
-from sequencer import assignment, auth, batch, epoch, metrics
+from sequencer import assignment, auth, batch, epoch, forced, metrics
 from sequencer import database as db
 from sequencer.l1_port import L1Port
-from sequencer.lifecycle import Status
+from sequencer.lifecycle import Status, TaskEvent
 from sequencer.node import Node
 from sequencer.rows import TaskRow
 from sequencer.verification import Decision
@@ -31,6 +31,7 @@ def tick(node: Node) -> None:
     expire_leases(node)
     for task_id in list(node.tasks.revealed):
         _decide(node, task_id)
+    forced.tick(node)
     refund_overdue(node)
     node.lapses.forget_all_but(node.tasks.active)
     if node.slot >= node.nonces_swept_slot + NONCE_SWEEP_SLOTS:
@@ -78,13 +79,18 @@ def refund_overdue(node: Node) -> None:
         if entry is not None and entry.status in (TaskStatus.PENDING, TaskStatus.REVEALED):
             with node.database.transaction() as tx:
                 node.refund(tx, row)
+        elif entry is not None and entry.status is TaskStatus.REFUNDED and row.status is not Status.REFUNDED:
+            # A forced withdrawal of its client named it.
+            with node.database.transaction() as tx:
+                node.tasks.step(tx, row, TaskEvent.REFUND, lease=None, epoch=batch_open.epoch)
 
 
 def must_advance(node: Node) -> bool:
     """Whether even an empty epoch is worth posting: the ledger's time stands still between epochs, and a refund waits for it."""
     grace, base_slot = node.config.refund_grace_slots, node.chain.open.base_slot
     rows = [row for task_id in node.tasks.active if (row := node.tasks.committed(task_id)) is not None]
-    return any(refund_due(row, node.slot, grace) and not refund_due(row, base_slot, grace) for row in rows)
+    due = any(refund_due(row, node.slot, grace) and not refund_due(row, base_slot, grace) for row in rows)
+    return due or forced.waits_for_time(node)
 
 
 async def cut_if_due(node: Node, port: L1Port) -> bool:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import structlog
 
 from sequencer import database as db
-from sequencer import metrics
+from sequencer import forced, metrics
 from sequencer.l1_port import L1Port
 from sequencer.node import L1View, Node
 from sequencer.rows import DepositRow
-from settlement import records
+from settlement import inbox, records
 from settlement.accounts import Config, InboxEntryAccount
 from settlement.errors import L1Disagreement
-from settlement.messages import InboxKind, deposit_payload_hash, next_inbox_hash
-from settlement.records import EconomicEvent, Event, Op, Record
-from settlement.signing import node_id
+from settlement.messages import next_inbox_hash
+from settlement.signing import Domain
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +113,7 @@ async def _take_deposits(node: Node, port: L1Port, config: Config) -> None:
         return
     rows: list[DepositRow] = []
     for entry in await port.inbox_entries(cursor, end):
-        row = deposit_row(entry, inbox_hash, int(node.unix_time()))
+        row = deposit_row(node.domain, entry, inbox_hash, int(node.unix_time()))
         if row is None:
             log.warning("inbox entry does not continue ours: L1 has forked", index=entry.index)
             break
@@ -124,6 +123,7 @@ async def _take_deposits(node: Node, port: L1Port, config: Config) -> None:
         return
     with node.database.transaction() as tx:
         node.reconcile(tx, node.chain.ingest(tx, rows))
+        forced.note(tx, rows)
         now = node.now()
         tx.after(lambda: node.opened(now))
     log.info("deposits taken", first=cursor, count=len(rows))
@@ -140,24 +140,18 @@ def taken(node: Node) -> tuple[int, bytes]:
     return last.index + 1, last.inbox_hash
 
 
-def deposit_row(entry: InboxEntryAccount, previous_hash: bytes, unix_time: int) -> DepositRow | None:
+def deposit_row(domain: Domain, entry: InboxEntryAccount, previous_hash: bytes, unix_time: int) -> DepositRow | None:
     """The row of an inbox entry, None when it does not continue `previous_hash`. ValueError for a kind that is not known yet."""
     if next_inbox_hash(previous_hash, entry.entry) != entry.hash_after:
         return None
-    beneficiary = bytes(entry.beneficiary)
-    if entry.kind != InboxKind.DEPOSIT or entry.payload_hash != deposit_payload_hash(beneficiary):
-        raise ValueError(f"inbox entry {entry.index} of kind {entry.kind} is no deposit that this version understands")
-    event = EconomicEvent(
-        Event.DEPOSIT, lamports=entry.lamports, inbox_index=entry.index, slot=entry.slot, public_key=beneficiary
-    )
-    record = Record(Op.ECONOMIC_EVENT, unix_time & 0xFFFFFFFF, node_id(beneficiary), bytes(32), event)
+    record = inbox.record_of(domain, entry, unix_time)
     return DepositRow(
         index=entry.index,
         slot=entry.slot,
         kind=entry.kind,
         lamports=entry.lamports,
         payload_hash=entry.payload_hash,
-        beneficiary=beneficiary,
+        beneficiary=bytes(entry.beneficiary),
         inbox_hash=entry.hash_after,
         record=records.encode(record),
     )

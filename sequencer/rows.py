@@ -123,7 +123,7 @@ class GroupRow(Row, frozen=True):
 
 
 class DepositRow(Row, frozen=True):
-    """An inbox entry taken from L1 at `confirmed`, with the DEPOSIT record made of it."""
+    """An inbox entry of any kind taken from L1 at `confirmed`, with the record made of it."""
 
     index: int
     slot: int
@@ -220,6 +220,20 @@ class UploadRow(Row, frozen=True):
 
     owner: bytes
     length: int
+
+
+class ForcedRow(Row, frozen=True):
+    """A task that came through the inbox and whose spec nobody has uploaded yet; `refused` when what was uploaded cannot be one."""
+
+    task_id: bytes
+    client: bytes
+    inbox_index: int
+    spec_hash: bytes
+    fee_lamports: int
+    deadline_slot: int
+    kind: int
+    mode: int
+    refused: bool = False
 
 
 class SpecRow(Row, frozen=True):

@@ -128,6 +128,7 @@ class FinalizedHead:
     payable_total: int
     inbox_cursor: int
     slot: int
+    inbox_lamports: int
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,8 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class InboxEntryAccount:
-    """An entry, with the running hash and sum after it."""
+    """An entry, with the running hash and sum after it. What `number`, `reference` and `kind_mode` mean depends on the kind
+    (docs/settlement.md); settlement.inbox makes the record of it."""
 
     index: int
     slot: int
@@ -265,6 +267,9 @@ class InboxEntryAccount:
     hash_after: bytes
     lamports_after: int
     refunded: int
+    kind_mode: int
+    number: int
+    reference: bytes
 
     @property
     def entry(self) -> messages.InboxEntry:

@@ -53,6 +53,10 @@ pub const INBOX_KIND_DEPOSIT: u8 = 1;
 pub const INBOX_KIND_TASK: u8 = 2;
 pub const INBOX_KIND_WITHDRAWAL: u8 = 3;
 
+/// Kinds and modes of tasks that a record can hold count from 1.
+pub const LAST_TASK_KIND: u8 = 4;
+pub const LAST_TASK_MODE: u8 = 4;
+
 /// All of an amount, in basis points.
 pub const ALL_BASIS_POINTS: u64 = 10_000;
 

@@ -7,6 +7,8 @@ pub use dispute::*;
 use anchor_lang::prelude::*;
 
 pub mod stake;
+pub mod inbox;
+pub use inbox::*;
 
 #[event]
 pub struct Initialized {

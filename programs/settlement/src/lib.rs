@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod evidence;
 pub mod hash;
+pub mod inbox;
 pub mod instructions;
 pub mod ledger;
 pub mod math;
@@ -334,5 +335,32 @@ pub mod settlement {
     /// Takes governance over; signed by who was named.
     pub fn accept_governance(ctx: &mut Context<governance::AcceptGovernance>) -> Result<()> {
         governance::accept(ctx)
+    }
+
+    // Inbox and escape.
+
+    /// Pays lamports into the vault as the fee of a task that the sequencer cannot refuse, and appends it to the inbox.
+    pub fn inbox_task(ctx: &mut Context<inbox_task::InboxTask>, args: inbox_task::InboxTaskArgs) -> Result<()> {
+        inbox_task::handler(ctx, &args)
+    }
+
+    /// Appends a withdrawal that the sequencer cannot refuse to the inbox.
+    pub fn inbox_withdrawal(ctx: &mut Context<inbox_withdrawal::InboxWithdrawal>, args: inbox_withdrawal::InboxWithdrawalArgs) -> Result<()> {
+        inbox_withdrawal::handler(ctx, &args)
+    }
+
+    /// Opens the escape hatch for good, once nothing was finalized for hatch_slots.
+    pub fn escape(ctx: &mut Context<escape::Escape>) -> Result<()> {
+        escape::handler(ctx)
+    }
+
+    /// Pays back an inbox entry that the finalized state had not taken when the hatch was opened.
+    pub fn escape_refund(ctx: &mut Context<escape_refund::EscapeRefund>, index: u64) -> Result<()> {
+        escape_refund::handler(ctx, index)
+    }
+
+    /// Pays an L2 account all that it has in the finalized state, once the hatch is open.
+    pub fn escape_claim(ctx: &mut Context<claim::Claim>, value: [u8; 80], siblings: &[[u8; 32]]) -> Result<()> {
+        escape_claim::handler(ctx, &value, siblings)
     }
 }

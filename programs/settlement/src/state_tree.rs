@@ -5,6 +5,7 @@ use crate::{
     constants::{MAX_SIBLINGS, SIBLING_BYTES},
     error::SettlementError,
     hash::{self, sha256_parts, Hash},
+    math::add,
 };
 use anchor_lang::prelude::*;
 
@@ -25,8 +26,18 @@ impl AccountValue<'_> {
 
     /// Lamports owed outside, cumulative.
     pub fn payable_lamports(&self) -> u64 {
+        self.u64_at(72)
+    }
+
+    /// Balance, locked fees, locked stake and payable: all that the account ever had and did not pay to another.
+    pub fn all_lamports(&self) -> Result<u64> {
+        let locked = add(self.u64_at(40), self.u64_at(48))?;
+        add(add(self.u64_at(32), locked)?, self.payable_lamports())
+    }
+
+    fn u64_at(&self, at: usize) -> u64 {
         let mut bytes = [0u8; 8];
-        bytes.copy_from_slice(&self.0[72..80]);
+        bytes.copy_from_slice(&self.0[at..at + 8]);
         u64::from_le_bytes(bytes)
     }
 

@@ -6,7 +6,7 @@ use settlement::state::*;
 #[test]
 fn sizes() {
     let sizes = [
-        ("Config", size_of::<Config>(), 928),
+        ("Config", size_of::<Config>(), 936),
         ("Parameters", size_of::<Parameters>(), 208),
         ("Registry", Registry::HEADER_BYTES, 24),
         ("ValidatorSlot", size_of::<ValidatorSlot>(), 176),
@@ -17,7 +17,7 @@ fn sizes() {
         ("Validator", size_of::<Validator>(), 224),
         ("StakePosition", size_of::<StakePosition>(), 96),
         ("Unbonding", size_of::<Unbonding>(), 104),
-        ("InboxEntry", size_of::<InboxEntry>(), 136),
+        ("InboxEntry", size_of::<InboxEntry>(), 176),
         ("Checkpoint", size_of::<Checkpoint>(), 424),
         ("Receipt", size_of::<Receipt>(), 120),
         ("Offence", size_of::<Offence>(), 72),
@@ -58,13 +58,14 @@ fn offsets() {
     assert_eq!(offset_of!(Config, inbox), 344);
     assert_eq!(offset_of!(Config, posted), 400);
     assert_eq!(offset_of!(Config, finalized), 520);
-    assert_eq!(offset_of!(Config, pinned), 616);
-    assert_eq!(offset_of!(Config, claimed_total), 760);
+    assert_eq!(offset_of!(Config, pinned), 624);
+    assert_eq!(offset_of!(Config, claimed_total), 768);
     assert_eq!(offset_of!(ValidatorSet, set_hash), 80);
     assert_eq!(offset_of!(ValidatorSet, aggregate_key), 112);
     assert_eq!(offset_of!(ValidatorSlot, stake_lamports), 128);
     assert_eq!(offset_of!(Checkpoint, hash), 32);
     assert_eq!(offset_of!(InboxEntry, hash_after), 96);
+    assert_eq!(offset_of!(InboxEntry, number), 136);
     assert_eq!(offset_of!(Receipt, message_hash), 56);
     assert_eq!(offset_of!(Receipt, bitmap), 88);
     assert_eq!(offset_of!(Offence, applied_basis_points), 56);

@@ -6,8 +6,10 @@ pub use dispute::DisputeError;
 
 use anchor_lang::prelude::*;
 
+pub mod inbox;
 pub mod slash;
 pub mod stake;
+pub use inbox::InboxError;
 pub use slash::SlashError;
 pub use stake::StakeError;
 

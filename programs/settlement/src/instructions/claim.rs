@@ -33,6 +33,21 @@ pub struct Claim {
     pub system_program: Program<System>,
 }
 
+impl Claim {
+    /// That the recipient is the leaf's key, and the leaf stands under the finalized state root. Gives the key.
+    #[inline(never)]
+    pub fn check(&self, value: &AccountValue, siblings: &[[u8; 32]]) -> Result<Address> {
+        let public_key = value.public_key();
+        require!(
+            anchor_lang::address_eq(self.recipient.address(), &public_key),
+            SettlementError::WrongRecipient
+        );
+        require!(self.recipient.account().owned_by(&System::id()), SettlementError::RecipientNotSystem);
+        check_proof(self, value, siblings)?;
+        Ok(public_key)
+    }
+}
+
 /// Proves the leaf under the finalized state root.
 #[inline(never)]
 fn check_proof(accounts: &Claim, value: &AccountValue, siblings: &[[u8; 32]]) -> Result<()> {
@@ -54,14 +69,8 @@ pub fn handler(ctx: &mut Context<Claim>, value: &[u8; ACCOUNT_VALUE_BYTES], sibl
     let bump = ctx.bumps.claim;
     let accounts = &mut ctx.accounts;
     let value = AccountValue(value);
-    let public_key = value.public_key();
     require!(accounts.config.escaped == 0, SettlementError::Escaped);
-    require!(
-        anchor_lang::address_eq(accounts.recipient.address(), &public_key),
-        SettlementError::WrongRecipient
-    );
-    require!(accounts.recipient.account().owned_by(&System::id()), SettlementError::RecipientNotSystem);
-    check_proof(accounts, &value, siblings)?;
+    let public_key = accounts.check(&value, siblings)?;
 
     let payable = value.payable_lamports();
     require!(payable > accounts.claim.claimed_lamports, SettlementError::NothingToClaim);

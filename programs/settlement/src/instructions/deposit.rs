@@ -1,13 +1,12 @@
 use crate::{
-    storage::{check_address, create, created, is_unused, pay},
     constants::*,
-    error::SettlementError,
     events::Deposited,
-    math::add,
-    message::{deposit_payload, InboxMessage},
-    state::{Config, InboxEntry},
+    inbox::{append, NewEntry, Place},
+    message::deposit_payload,
+    state::Config,
+    storage::pay,
 };
-use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
+use anchor_lang::{prelude::*, programs::System};
 
 #[derive(Accounts)]
 pub struct Deposit {
@@ -26,41 +25,20 @@ pub struct Deposit {
 #[inline(never)]
 pub fn handler(ctx: &mut Context<Deposit>, lamports: u64, beneficiary: &Address) -> Result<()> {
     let accounts = &mut ctx.accounts;
-    let config = &mut accounts.config;
-    require!(config.escaped == 0, SettlementError::Escaped);
-    require!(lamports >= config.parameters.min_inbox_lamports, SettlementError::DepositBelowMinimum);
-    let view = accounts.inbox_entry.account();
-    require!(is_unused(view), SettlementError::WrongInboxEntry);
-    let slot = Clock::get()?.slot;
-    let index = config.inbox.count;
-    let lamports_after = add(config.inbox.lamports, lamports)?;
-    require!(lamports_after < MAX_TOTAL_LAMPORTS, SettlementError::ArithmeticOverflow);
-
+    let mut new = NewEntry {
+        kind: INBOX_KIND_DEPOSIT,
+        lamports,
+        beneficiary,
+        number: 0,
+        reference: [0; 32],
+        kind_mode: 0,
+        payload_hash: [0; 32],
+    };
+    deposit_payload(beneficiary.as_array(), &mut new.payload_hash);
+    let mut place = Place { index: 0, slot: 0 };
     let depositor = accounts.depositor.account();
-    let seeds: [&[u8]; 2] = [INBOX_SEED, &index.to_le_bytes()];
-    // Another deposit may have taken the index that this one was built for.
-    check_address(view, &seeds).map_err(|_| SettlementError::WrongInboxEntry)?;
-    let bump = create::<InboxEntry>(depositor, view, &seeds, 8 + core::mem::size_of::<InboxEntry>())?;
-    let mut entry = created::<InboxEntry>(view)?;
-    entry.version = ACCOUNT_VERSION;
-    entry.bump = bump;
-    entry.kind = INBOX_KIND_DEPOSIT;
-    entry.index = index;
-    entry.slot = slot;
-    entry.lamports = lamports;
-    entry.beneficiary = *beneficiary;
-    entry.lamports_after = lamports_after;
-    deposit_payload(beneficiary.as_array(), &mut entry.payload_hash);
-    let payload_hash = entry.payload_hash;
-    let message = InboxMessage { index, slot, kind: INBOX_KIND_DEPOSIT, lamports, payload_hash: &payload_hash };
-    message.extend(&config.inbox.hash, &mut entry.hash_after);
-    entry.invariant()?;
-
+    append(depositor, accounts.inbox_entry.account(), &mut accounts.config, &new, &mut place)?;
     pay(depositor, accounts.vault.account(), lamports)?;
-    config.inbox.count = add(index, 1)?;
-    config.inbox.lamports = lamports_after;
-    config.inbox.hash = entry.hash_after;
-    config.invariant()?;
-    emit!(Deposited { index, slot, lamports, beneficiary: *beneficiary });
+    emit!(Deposited { index: place.index, slot: place.slot, lamports, beneficiary: *beneficiary });
     Ok(())
 }

@@ -42,6 +42,7 @@ pub fn handler(ctx: &mut Context<FinalizeCheckpoint>, epoch: u64) -> Result<()> 
         payable_total: checkpoint.payable_total,
         inbox_cursor: checkpoint.inbox_cursor,
         slot,
+        inbox_lamports: checkpoint.inbox_lamports,
     };
     forget_below(&mut config.voids, epoch);
     config.invariant()?;

@@ -36,6 +36,8 @@ pub struct FinalizedHead {
     pub payable_total: u64,
     pub inbox_cursor: u64,
     pub slot: u64,
+    /// The inbox's running sum at the cursor: all that the state's leaves can hold.
+    pub inbox_lamports: u64,
 }
 
 /// A sealed validator set; version 0 means none.
@@ -118,6 +120,14 @@ impl Config {
         self.voids.iter().any(|range| range.first <= epoch && epoch <= range.last && range.first > 0)
     }
 
+    /// The most that claims may have paid in all: what is payable, once the hatch is open everything in the finalized state.
+    fn claimable_lamports(&self) -> u64 {
+        match self.escaped {
+            0 => self.finalized.payable_total,
+            _ => self.finalized.inbox_lamports,
+        }
+    }
+
     pub fn invariant(&self) -> Result<()> {
         let holds = self.version == ACCOUNT_VERSION
             && self.finalized.epoch <= self.posted.epoch
@@ -127,7 +137,9 @@ impl Config {
             && self.posted.inbox_lamports <= self.inbox.lamports
             && self.finalized.inbox_cursor <= self.posted.inbox_cursor
             && self.posted.inbox_cursor <= self.inbox.count
-            && self.claimed_total <= self.finalized.payable_total
+            && self.finalized.payable_total <= self.finalized.inbox_lamports
+            && self.finalized.inbox_lamports <= self.posted.inbox_lamports
+            && self.claimed_total <= self.claimable_lamports()
             && self.sealed_before.version <= self.sealed_last.version
             && self.pinned.version <= self.sealed_last.version;
         require!(holds, SettlementError::BrokenInvariant);

@@ -2,6 +2,7 @@ use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
 use anchor_lang::prelude::*;
 
 /// One entry of the inbox, with the running hash and sum after it. Nothing of it changes but `refunded`.
+/// kind: 1 deposit, 2 task, 3 forced withdrawal.
 #[account]
 pub struct InboxEntry {
     pub version: u8,
@@ -9,7 +10,9 @@ pub struct InboxEntry {
     pub kind: u8,
     /// 1 once the escape hatch paid it back.
     pub refunded: u8,
-    pub reserved: [u8; 4],
+    /// A task's kind << 4 | mode.
+    pub kind_mode: u8,
+    pub reserved: [u8; 3],
     pub index: u64,
     pub slot: u64,
     pub lamports: u64,
@@ -17,6 +20,10 @@ pub struct InboxEntry {
     pub beneficiary: Address,
     pub hash_after: [u8; 32],
     pub lamports_after: u64,
+    /// A task's deadline slot, the lamports that a forced withdrawal asks for.
+    pub number: u64,
+    /// A task's spec hash, the overdue task that a forced withdrawal names.
+    pub reference: [u8; 32],
 }
 
 impl InboxEntry {
