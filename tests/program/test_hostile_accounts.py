@@ -5,6 +5,7 @@ another type, or truncated, and two writable accounts that are one (coral-xyz/se
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from solders.account import Account
@@ -12,9 +13,9 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import idl, instructions, pda, slash_instructions
+from settlement import idl, inbox_instructions, instructions, pda, slash_instructions
 from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
-from tests.program import slash_kit, stake_calls
+from tests.program import inbox_kit, slash_kit, stake_calls
 from tests.program.dispute_calls import CALLS as DISPUTE_CALLS
 from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
 from tests.program.test_claims import account, fill_buffer, owing, path
@@ -170,6 +171,39 @@ def _reward() -> Call:
     return chain, built, [anybody]
 
 
+def _inbox_task() -> Call:
+    chain = _up()
+    return chain, inbox_kit.forcing_task(chain, chain.payer.pubkey()), []
+
+
+def _inbox_withdrawal() -> Call:
+    chain = _up()
+    return chain, inbox_kit.forcing_withdrawal(chain, chain.payer.pubkey()), []
+
+
+def _escape() -> Call:
+    chain = _up()
+    chain.advance(chain.config.parameters.hatch_slots + 1)
+    return chain, inbox_instructions.escape(chain.program_id, chain.payer.pubkey()), []
+
+
+def _escape_refund() -> Call:
+    chain = _up()
+    chain.deposit(10_000, inbox_kit.person(chain, 1).pubkey())
+    inbox_kit.escape(chain)
+    return chain, inbox_kit.refunding(chain, 0), []
+
+
+def _escape_claim() -> Call:
+    chain = _up()
+    owner = replace(account(SOL), balance=0, locked_fees=0, locked_stake=0)
+    owing(chain, owner, path(2))
+    buffer = fill_buffer(chain, path(2), 1)
+    inbox_kit.escape(chain)
+    program, payer = chain.program_id, chain.payer.pubkey()
+    return chain, inbox_instructions.escape_claim(program, payer, owner.encode(), [], buffer), []
+
+
 CALLS: dict[str, Callable[[], Call]] = {
     "initialize": _initialize,
     "grow_registry": _grow_registry,
@@ -193,6 +227,11 @@ CALLS: dict[str, Callable[[], Call]] = {
     "reward_checkpoint": _reward,
     **stake_calls.CALLS,
     **DISPUTE_CALLS,
+    "inbox_task": _inbox_task,
+    "inbox_withdrawal": _inbox_withdrawal,
+    "escape": _escape,
+    "escape_refund": _escape_refund,
+    "escape_claim": _escape_claim,
 }
 every_instruction = pytest.mark.parametrize("name", CALLS)
 

@@ -195,7 +195,7 @@ def test_the_money_goes_to_the_vault_and_the_treasury(chain: Chain, force: objec
         if metas[place].pubkey == other:
             continue
         metas[place] = type(metas[place])(other, False, True)
-        with refuses("InstructionErrorFieldless.InvalidSeeds", "ConstraintDuplicateMutableAccount", "Custom(2005)"):
+        with refuses("InstructionErrorFieldless.InvalidSeeds", "InstructionErrorCustom(2040)"):
             chain.send(type(built)(chain.program_id, bytes(built.data), metas), payer=client)
 
 

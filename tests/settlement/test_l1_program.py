@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from settlement import dispute_instructions as dispute
-from settlement import idl, instructions, messages, pda, slash_instructions, stake_instructions
+from settlement import idl, inbox_instructions, instructions, messages, pda, slash_instructions, stake_instructions
 from settlement.accounts import LOCALNET_PROFILE, MAX_VALIDATORS, Checkpoint
 from settlement.bls import SecretKey, uncompressed_public_key
 from settlement.errors import (
@@ -93,6 +93,15 @@ BUILT = {
     "unpause": dispute.unpause(PROGRAM, A),
     "offer_governance": dispute.offer_governance(PROGRAM, A, B),
     "accept_governance": dispute.accept_governance(PROGRAM, A),
+    "inbox_task": inbox_instructions.inbox_task(
+        PROGRAM, A, 4, lamports=10, spec_hash=ROOT, deadline_slot=9, max_fee_lamports=1
+    ),
+    "inbox_withdrawal": inbox_instructions.inbox_withdrawal(
+        PROGRAM, A, 4, lamports=10, withdraw_lamports=5, max_fee_lamports=1
+    ),
+    "escape": inbox_instructions.escape(PROGRAM, A),
+    "escape_refund": inbox_instructions.escape_refund(PROGRAM, A, 4, B),
+    "escape_claim": inbox_instructions.escape_claim(PROGRAM, A, bytes(B) + bytes(48), [bytes(32)] * 3),
 }
 
 

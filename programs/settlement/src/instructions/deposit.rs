@@ -1,7 +1,7 @@
 use crate::{
     constants::*,
     events::Deposited,
-    inbox::{append, NewEntry, Place},
+    inbox::{append, NewEntry},
     message::deposit_payload,
     state::Config,
     storage::pay,
@@ -33,12 +33,13 @@ pub fn handler(ctx: &mut Context<Deposit>, lamports: u64, beneficiary: &Address)
         reference: [0; 32],
         kind_mode: 0,
         payload_hash: [0; 32],
+        index: 0,
+        slot: 0,
     };
     deposit_payload(beneficiary.as_array(), &mut new.payload_hash);
-    let mut place = Place { index: 0, slot: 0 };
     let depositor = accounts.depositor.account();
-    append(depositor, accounts.inbox_entry.account(), &mut accounts.config, &new, &mut place)?;
+    append(depositor, accounts.inbox_entry.account(), &mut accounts.config, &mut new)?;
     pay(depositor, accounts.vault.account(), lamports)?;
-    emit!(Deposited { index: place.index, slot: place.slot, lamports, beneficiary: *beneficiary });
+    emit!(Deposited { index: new.index, slot: new.slot, lamports, beneficiary: *beneficiary });
     Ok(())
 }

@@ -2,7 +2,7 @@ use crate::{
     constants::*,
     error::InboxError,
     events::TaskForced,
-    inbox::{append, forced_fee_lamports, NewEntry, Place},
+    inbox::{append, forced_fee_lamports, NewEntry},
     message::TaskPayload,
     state::Config,
     storage::pay,
@@ -51,6 +51,8 @@ pub fn handler(ctx: &mut Context<InboxTask>, args: &InboxTaskArgs) -> Result<()>
         reference: args.spec_hash,
         kind_mode: args.kind << 4 | args.mode,
         payload_hash: [0; 32],
+        index: 0,
+        slot: 0,
     };
     TaskPayload {
         client: client.as_array(),
@@ -61,15 +63,14 @@ pub fn handler(ctx: &mut Context<InboxTask>, args: &InboxTaskArgs) -> Result<()>
     }
     .hash(&mut new.payload_hash);
     let fee_lamports = forced_fee_lamports(&accounts.config, args.max_fee_lamports)?;
-    let mut place = Place { index: 0, slot: 0 };
     let payer = accounts.client.account();
-    append(payer, accounts.inbox_entry.account(), &mut accounts.config, &new, &mut place)?;
-    require!(args.deadline_slot > place.slot, InboxError::TaskDeadlinePassed);
+    append(payer, accounts.inbox_entry.account(), &mut accounts.config, &mut new)?;
+    require!(args.deadline_slot > new.slot, InboxError::TaskDeadlinePassed);
     pay(payer, accounts.vault.account(), args.lamports)?;
     pay(payer, accounts.treasury.account(), fee_lamports)?;
     emit!(TaskForced {
-        index: place.index,
-        slot: place.slot,
+        index: new.index,
+        slot: new.slot,
         client,
         lamports: args.lamports,
         fee_lamports,

@@ -1,7 +1,7 @@
 use crate::{
     constants::*,
     events::WithdrawalForced,
-    inbox::{append, forced_fee_lamports, NewEntry, Place},
+    inbox::{append, forced_fee_lamports, NewEntry},
     message::withdrawal_payload,
     state::Config,
     storage::pay,
@@ -46,17 +46,18 @@ pub fn handler(ctx: &mut Context<InboxWithdrawal>, args: &InboxWithdrawalArgs) -
         reference: args.task_id,
         kind_mode: 0,
         payload_hash: [0; 32],
+        index: 0,
+        slot: 0,
     };
     withdrawal_payload(owner.as_array(), args.withdraw_lamports, &args.task_id, &mut new.payload_hash);
     let fee_lamports = forced_fee_lamports(&accounts.config, args.max_fee_lamports)?;
-    let mut place = Place { index: 0, slot: 0 };
     let payer = accounts.owner.account();
-    append(payer, accounts.inbox_entry.account(), &mut accounts.config, &new, &mut place)?;
+    append(payer, accounts.inbox_entry.account(), &mut accounts.config, &mut new)?;
     pay(payer, accounts.vault.account(), args.lamports)?;
     pay(payer, accounts.treasury.account(), fee_lamports)?;
     emit!(WithdrawalForced {
-        index: place.index,
-        slot: place.slot,
+        index: new.index,
+        slot: new.slot,
         owner,
         lamports: args.lamports,
         fee_lamports,
