@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,6 +85,42 @@ def demand(epoch: Epoch, what: Kind, index: Index, *, at: SigningOnL1, as_json: 
         return dispute_instructions.open_demand(client.program_id, payer, epoch, KINDS[what], index)
 
     _carry_out(at, as_json, build, epoch)
+
+
+@challenge_app.command("answer")
+@expanded
+def answer(
+    epoch: Epoch,
+    what: Kind,
+    index: Index,
+    *,
+    batch: Annotated[Path, typer.Option(help="The bytes under the data root: the blob dataSha256 of getProposal.")],
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a demand for a chunk or a record from the batch's bytes; --keypair gets the demand's bond."""
+    from settlement.answering import CannotAnswer
+    from settlement.answering import answer as carry_out
+    from settlement.ledger import BatchError
+
+    payer = at.signer()
+    try:
+        data = batch.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {batch}: {error.strerror}") from None
+
+    async def command() -> dict[str, Any]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            found = await _demand(client, epoch, KINDS[what], index)
+            try:
+                confirmed = await carry_out(client, payer, await _checkpoint(client, epoch), found, data)
+            except (CannotAnswer, BatchError) as error:
+                raise CommandError(str(error)) from None
+            after = await _checkpoint(client, epoch)
+            return {"epoch": epoch, "open_demands": after.open_demands, "signature": confirmed.signature}
+
+    emit(run(command), as_json)
 
 
 @challenge_app.command("timeout")
