@@ -31,7 +31,9 @@ def adapted(script: str, url: str, sequencer_port: int) -> str:
         "pouw sequencer run": f"pouw sequencer run --port {sequencer_port}",
     }
     if os.environ.get("POUW_DEVNET_BUILD"):
-        changes[BUILD] = f"{BUILD.removesuffix('data/settlement.so')}$PWD/data/settlement.so"
+        # From the checkout, and with the compiler that is installed already.
+        build = BUILD.removeprefix("./run just ").replace("data/", "$PWD/data/")
+        changes[BUILD] = f"HOME={Path.home()} {ROOT}/run just --justfile {ROOT}/justfile {build}"
     for written, run in changes.items():
         assert written in script
         script = script.replace(written, run)
