@@ -125,10 +125,10 @@ def test_deployed_initialised_upgraded_verified_handed_over(pouw, mine: Mine, st
         deploy = ["program", "deploy", mine.file, "--program-id", mine.key, "-k", mine.me]
         ran = run(*deploy, "--yes")
         assert ran.code == 1 and f"{mine.address} has 0 lamports" in ran.err and "Nothing was spent" in ran.err
-        run("airdrop", 20 * SOL, "-k", mine.me)
+        run("airdrop", 50 * SOL, "-k", mine.me)
         ran = run(*deploy, "--json")
         assert ran.code == 1 and "pass --yes" in ran.err and "0 of " in ran.err
-        assert l1.call("getBalance", str(mine.address), {"commitment": "confirmed"})["value"] == 20 * SOL  # type: ignore[index]
+        assert l1.call("getBalance", str(mine.address), {"commitment": "confirmed"})["value"] == 50 * SOL  # type: ignore[index]
 
         made = run(*deploy, "--yes", "--json").json
         assert (made["program_id"], made["upgrade_authority"]) == (str(mine.id), str(mine.address))
@@ -178,13 +178,13 @@ def test_deployed_initialised_upgraded_verified_handed_over(pouw, mine: Mine, st
 @pytest.mark.test_validator
 def test_a_real_cluster_without_the_bls_syscalls_is_refused(pouw, mine: Mine) -> None:
     with solana_test_validator("--deactivate-feature", str(BLS12_381_SYSCALLS.address)) as l1:
-        pouw("airdrop", 20 * SOL, "-k", mine.me, "--url", l1.rpc_url)
+        pouw("airdrop", 50 * SOL, "-k", mine.me, "--url", l1.rpc_url)
         ran = pouw(
             "program", "deploy", mine.file, "--program-id", mine.key, "-k", mine.me, "--yes", "--url", l1.rpc_url
         )
         assert ran.code == 1
         assert "SIMD-0388: BLS12-381 syscalls" in ran.err and "nothing was spent" in ran.err
-        assert l1.call("getBalance", str(mine.address), {"commitment": "confirmed"})["value"] == 20 * SOL  # type: ignore[index]
+        assert l1.call("getBalance", str(mine.address), {"commitment": "confirmed"})["value"] == 50 * SOL  # type: ignore[index]
 
 
 # -- stopped in the middle
@@ -204,7 +204,7 @@ async def test_killed_in_the_middle_it_goes_on_and_a_buffer_is_given_up(
     async def run(*arguments: object, url: str = stage.rpc_url):
         return await trio.to_thread.run_sync(lambda: pouw(*arguments, "--url", url))
 
-    await run("airdrop", 20 * SOL, "-k", mine.me)
+    await run("airdrop", 50 * SOL, "-k", mine.me)
     silent, proxy = trio.Event(), Proxy(stage.rpc_url)
 
     def trouble(method: str, body: object) -> Response | None:
