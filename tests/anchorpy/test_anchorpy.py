@@ -86,6 +86,7 @@ def test_it_does_and_sees_what_ours_does(world: World) -> None:
         "refused: 6039 the deposit is below min_inbox_lamports",
         "Deposited: entry 0 of 2000000 lamports",
         "inbox entry 0 of 2000000 lamports",
+        "task in inbox entry 1 of 3000000 lamports",
     ]
     world.ask("epoch")
     ours, tails = world.ask("read"), world.ask("tails")

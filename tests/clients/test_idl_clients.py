@@ -78,7 +78,7 @@ def test_ours(here: World) -> None:
         "validator in slot 0 with 5000000 lamports",
         "refused: 6039 DepositBelowMinimum",
         "inbox entry 0 of 2000000 lamports",
-        "the inbox has 1 entries",
+        "task in inbox entry 1 of 3000000 lamports",
     ]
     here.epoch()
     check_read(here, read := here.read())
@@ -97,6 +97,7 @@ def test_anchors_own(here: World) -> None:
         "refused: 6039 DepositBelowMinimum",
         "deposited: entry 0 of 2000000 lamports",
         "inbox entry 0 of 2000000 lamports",
+        "task in inbox entry 1 of 3000000 lamports",
     ]
     here.epoch()
     client = ["node", FOLDER / "anchor_client.mjs", idl.IDL_PATH, here.url]
