@@ -16,6 +16,7 @@
 //! The order of a batch (inbox records first) is not judged here, nor are authorisations and sample signatures.
 
 mod crc;
+mod flow;
 mod leaves;
 mod partial_tree;
 mod record;

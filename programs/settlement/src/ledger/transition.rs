@@ -2,6 +2,7 @@
 //! so that both name the same reason. A rejected record may leave the leaves half changed: judging ends with it.
 
 use super::{
+    flow::{raise, shift, totals_of, Flow},
     leaves::{account, task, totals, Leaf, Leaves},
     record::*,
     rejection::Rejection,
@@ -281,95 +282,6 @@ fn take_entry(leaves: &mut Leaves, record: &Record) -> Result<usize, Halt> {
     Ok(account)
 }
 
-/// Where an account's lamports lie. The totals have one sum for fees and stake.
-#[derive(Clone, Copy)]
-enum Pot {
-    Balance,
-    LockedFees,
-    LockedStake,
-    Payable,
-}
-
-impl Pot {
-    const fn in_account(self) -> usize {
-        match self {
-            Pot::Balance => account::BALANCE,
-            Pot::LockedFees => account::LOCKED_FEES,
-            Pot::LockedStake => account::LOCKED_STAKE,
-            Pot::Payable => account::PAYABLE,
-        }
-    }
-
-    const fn in_totals(self) -> usize {
-        match self {
-            Pot::Balance => totals::BALANCE,
-            Pot::LockedFees | Pot::LockedStake => totals::LOCKED,
-            Pot::Payable => totals::PAYABLE,
-        }
-    }
-}
-
-/// All ways that lamports take into, within and out of an account.
-#[derive(Clone, Copy)]
-enum Flow {
-    Enter,
-    LockFee,
-    FreeFee,
-    SpendFee,
-    LockStake,
-    LoseStake,
-    Earn,
-    Withdraw,
-}
-
-impl Flow {
-    const fn ends(self) -> (Option<Pot>, Option<Pot>) {
-        match self {
-            Flow::Enter => (None, Some(Pot::Balance)),
-            Flow::LockFee => (Some(Pot::Balance), Some(Pot::LockedFees)),
-            Flow::FreeFee => (Some(Pot::LockedFees), Some(Pot::Balance)),
-            Flow::SpendFee => (Some(Pot::LockedFees), None),
-            Flow::LockStake => (Some(Pot::Balance), Some(Pot::LockedStake)),
-            Flow::LoseStake => (Some(Pot::LockedStake), None),
-            Flow::Earn => (None, Some(Pot::Payable)),
-            Flow::Withdraw => (Some(Pot::Balance), Some(Pot::Payable)),
-        }
-    }
-}
-
-/// Moves lamports in an account, and the same in the totals: the only place where lamports change.
-#[inline(never)]
-fn shift(leaves: &mut Leaves, account: usize, flow: Flow, lamports: u64) -> Applied {
-    if lamports == 0 {
-        return Ok(());
-    }
-    let (from, to) = flow.ends();
-    if let Some(pot) = from {
-        lower(&mut leaves.0[account], pot.in_account(), lamports)?;
-    }
-    if let Some(pot) = to {
-        raise(&mut leaves.0[account], pot.in_account(), lamports)?;
-    }
-    let totals = totals_of(leaves)?;
-    if let Some(pot) = from {
-        lower(&mut leaves.0[totals], pot.in_totals(), lamports)?;
-    }
-    if let Some(pot) = to {
-        raise(&mut leaves.0[totals], pot.in_totals(), lamports)?;
-    }
-    Ok(())
-}
-
-fn raise(leaf: &mut Leaf, at: usize, by: u64) -> Result<(), Rejection> {
-    leaf.set_u64(at, leaf.u64_at(at).checked_add(by).ok_or(Rejection::Overflow)?);
-    Ok(())
-}
-
-fn lower(leaf: &mut Leaf, at: usize, by: u64) -> Result<(), Rejection> {
-    leaf.set_u64(at, leaf.u64_at(at).checked_sub(by).ok_or(Rejection::Overflow)?);
-    Ok(())
-}
-
 fn count_nonce(leaves: &mut Leaves, account: usize) -> Applied {
     Ok(raise(&mut leaves.0[account], account::NONCE, 1)?)
 }
@@ -380,16 +292,6 @@ fn need(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
         Ok(())
     } else {
         Err(rejection)
-    }
-}
-
-/// The totals; a state without any is none.
-fn totals_of(leaves: &Leaves) -> Result<usize, WitnessError> {
-    let totals = leaves.totals()?;
-    if leaves.0[totals].is_present {
-        Ok(totals)
-    } else {
-        Err(WitnessError::MissingLeaf)
     }
 }
 
