@@ -1,387 +1,83 @@
-"""For every instruction: signers that do not sign, accounts of ours replaced by look-alikes that another program owns, by accounts of
-another type, or truncated, and two writable accounts that are one (coral-xyz/sealevel-attacks). All through one table of valid calls.
+"""For every instruction: all that hostile_kit changes about a valid call is refused, except what hostile_accepted says and why.
+
+`./run python -m tests.program.hostile_table` prints what was tried: instructions by classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
-from solders.account import Account
-from solders.instruction import AccountMeta, Instruction
-from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 
-from settlement import idl, inbox_instructions, instructions, pda, slash_instructions
-from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus
-from tests.program import inbox_kit, slash_kit, stake_calls
-from tests.program.dispute_calls import CALLS as DISPUTE_CALLS
-from tests.program.kit import GENESIS, SOL, TRANSACTION_BYTES, Chain, Refused, validator
-from tests.program.test_claims import account, fill_buffer, owing, path
+from settlement import idl
+from tests.program.hostile_accepted import ACCEPTED
+from tests.program.hostile_kit import CLASSES, Mutation, Outcome, Story
+from tests.program.hostile_stories import STORIES
+from tests.program.kit import instruction_name
 
-Call = tuple[Chain, Instruction, list[Keypair]]
+Found = list[Outcome]
 
-# A fee payer beside the poster makes a post larger than a packet, which the SVM does not mind and the program must judge as well. On
-# L1 such a post needs a v0 transaction with a lookup table.
-LIMIT_BYTES = TRANSACTION_BYTES + 96
 
+def test_every_instruction_has_a_story() -> None:
+    for name in idl.committed().instruction_names:
+        assert name in STORIES, f"{name} has no story in hostile_stories.STORIES"
+    assert set(STORIES) == set(idl.committed().instruction_names)
 
-def _initialize() -> Call:
-    chain = Chain.new()
-    payer, authority = chain.payer.pubkey(), chain.authority
-    return (
-        chain,
-        instructions.initialize(chain.program_id, payer, authority.pubkey(), GENESIS, LOCALNET_PROFILE),
-        [authority],
-    )
 
+@pytest.fixture(scope="module", params=list(STORIES))
+def told(request: pytest.FixtureRequest) -> tuple[Story, Found]:
+    """A story, of which the valid call is accepted before and after, and what became of each mutation."""
+    story = Story.of(request.param)
+    assert instruction_name(story.built) == story.name
+    return story, story.outcomes()
 
-def _grow_registry() -> Call:
-    chain = Chain.new()
-    chain.initialize()
-    return chain, instructions.grow_registry(chain.program_id, chain.payer.pubkey()), []
 
+def test_what_is_accepted_has_a_reason(told: tuple[Story, Found]) -> None:
+    story, found = told
+    without_reason = [
+        f"{outcome.mutation.attack}: {outcome.mutation.what}"
+        for outcome in found
+        if outcome.refused_with is None and _key(story, outcome.mutation) not in ACCEPTED
+    ]
+    assert not without_reason, f"{story.name} accepted {'; '.join(without_reason)}"
 
-def _up() -> Chain:
-    return Chain.new().bring_up([validator(0)])
 
+def test_no_reason_is_stale(told: tuple[Story, Found]) -> None:
+    story, found = told
+    accepted = {_key(story, outcome.mutation) for outcome in found if outcome.refused_with is None}
+    given = {key for key in ACCEPTED if key[0] == story.name}
+    assert given <= accepted, f"refused by now: {given - accepted}"
 
-def _register() -> Call:
-    chain = _up()
-    return chain, chain.registration(validator(1)), [validator(1).authority]
 
-
-def _create_set() -> Call:
-    chain = _up()
-    return chain, instructions.create_validator_set(chain.program_id, chain.payer.pubkey(), 2), []
-
-
-def _grow_set() -> Call:
-    chain = _up()
-    chain.create_set(2)
-    return chain, instructions.grow_validator_set(chain.program_id, chain.payer.pubkey(), 2), []
-
-
-def _advance_set() -> Call:
-    chain = _up()
-    chain.create_set(2)
-    authority = chain.authority
-    return chain, instructions.advance_validator_set(chain.program_id, authority.pubkey(), 2), [authority]
-
-
-def _deposit() -> Call:
-    chain = _up()
-    payer = chain.payer.pubkey()
-    return chain, instructions.deposit(chain.program_id, payer, 0, 10_000, payer), []
-
-
-def _post() -> Call:
-    chain = _up()
-    for _ in range(2):
-        chain.deposit(10_000, chain.payer.pubkey())
-    return chain, chain.posting(chain.certificate(chain.message(inbox_cursor=1))), []
-
-
-def _finalize() -> Call:
-    chain = _up()
-    chain.post()
-    chain.advance(17)
-    return chain, instructions.finalize_checkpoint(chain.program_id, chain.payer.pubkey(), 1, chain.payer.pubkey()), []
-
-
-def _create_buffer() -> Call:
-    chain = _up()
-    return chain, instructions.create_proof_buffer(chain.program_id, chain.payer.pubkey(), 1, 64), []
-
-
-def _write_buffer() -> Call:
-    chain = _up()
-    fill_buffer(chain, path(2), 1)
-    return chain, instructions.write_proof_buffer(chain.program_id, chain.payer.pubkey(), 1, 0, b"x"), []
-
-
-def _close_buffer() -> Call:
-    chain = _up()
-    fill_buffer(chain, path(2), 1)
-    return chain, instructions.close_proof_buffer(chain.program_id, chain.payer.pubkey(), 1), []
-
-
-def _claim() -> Call:
-    chain = _up()
-    owing(chain, account(SOL), path(2))
-    buffer = fill_buffer(chain, path(2), 1)
-    return chain, instructions.claim(chain.program_id, chain.payer.pubkey(), account(SOL).encode(), [], buffer), []
-
-
-def _record_receipt() -> Call:
-    chain = _up()
-    return chain, slash_kit.receipt_of(chain, chain.payer, chain.message(), [0]), []
-
-
-def _close_receipt() -> Call:
-    chain = _up()
-    message = chain.message()
-    slash_kit.record(chain, chain.payer, message, [0])
-    digest = message.hash(chain.domain)
-    return chain, slash_instructions.close_receipt(chain.program_id, chain.payer.pubkey(), digest), []
-
-
-def _slash_equivocation() -> Call:
-    chain = _up()
-    first, second = slash_kit.two_messages(chain)
-    evidence = slash_kit.record(chain, chain.payer, first, [0]), slash_kit.record(chain, chain.payer, second, [0])
-    return chain, slash_kit.slashing(chain, chain.payer, 0, evidence), []
-
-
-def _raise_equivocation() -> Call:
-    """The offence is as if it had been punished when the tally was lower."""
-    chain, built, _ = _slash_equivocation()
-    chain.send(built)
-    address = slash_kit.validator_address(chain, 0)
-    offence = pda.offence(chain.program_id, address, 1)
-    slash_kit.overwrite_u64(chain, offence, "Offence", "applied_basis_points", 500)
-    return chain, slash_instructions.raise_equivocation(chain.program_id, chain.payer.pubkey(), address, 1), []
-
-
-def _slash_rejected() -> Call:
-    chain = _up()
-    chain.post()
-    slash_kit.with_status_by_overwrite(chain, 1, CheckpointStatus.REJECTED, pending_slashes=1)
-    address = slash_kit.validator_address(chain, 0)
-    return chain, slash_instructions.slash_rejected(chain.program_id, chain.payer.pubkey(), address, 1, 1, 0), []
-
-
-def _add_signatures() -> Call:
-    chain = Chain.new().bring_up([validator(0), validator(1, 10_000_000)])
-    message = chain.post([1])
-    digest, signature = message.hash(chain.domain), slash_kit.signature(chain, message, [0])
-    payer = chain.payer.pubkey()
-    return chain, slash_instructions.add_signatures(chain.program_id, payer, 1, 1, digest, 1, signature), []
-
-
-def _reward() -> Call:
-    chain = _up()
-    chain.svm.airdrop(pda.treasury(chain.program_id), SOL)
-    chain.settle()
-    chain.settle()
-    poster, anybody = chain.payer.pubkey(), chain.authority
-    chain.send(slash_instructions.reward_checkpoint(chain.program_id, poster, 1, 0, 1, poster))
-    built = slash_instructions.reward_checkpoint(chain.program_id, anybody.pubkey(), 2, 1, 1, poster)
-    return chain, built, [anybody]
-
-
-def _inbox_task() -> Call:
-    chain = _up()
-    return chain, inbox_kit.forcing_task(chain, chain.payer.pubkey()), []
-
-
-def _inbox_withdrawal() -> Call:
-    chain = _up()
-    return chain, inbox_kit.forcing_withdrawal(chain, chain.payer.pubkey()), []
-
-
-def _escape() -> Call:
-    chain = _up()
-    chain.advance(chain.config.parameters.hatch_slots + 1)
-    return chain, inbox_instructions.escape(chain.program_id, chain.payer.pubkey()), []
-
-
-def _escape_refund() -> Call:
-    chain = _up()
-    chain.deposit(10_000, inbox_kit.person(chain, 1).pubkey())
-    inbox_kit.escape(chain)
-    return chain, inbox_kit.refunding(chain, 0), []
-
-
-def _escape_claim() -> Call:
-    chain = _up()
-    owner = replace(account(SOL), balance=0, locked_fees=0, locked_stake=0)
-    owing(chain, owner, path(2))
-    buffer = fill_buffer(chain, path(2), 1)
-    inbox_kit.escape(chain)
-    program, payer = chain.program_id, chain.payer.pubkey()
-    return chain, inbox_instructions.escape_claim(program, payer, owner.encode(), [], buffer), []
-
-
-CALLS: dict[str, Callable[[], Call]] = {
-    "initialize": _initialize,
-    "grow_registry": _grow_registry,
-    "register_validator": _register,
-    "create_validator_set": _create_set,
-    "grow_validator_set": _grow_set,
-    "advance_validator_set": _advance_set,
-    "deposit": _deposit,
-    "post_checkpoint": _post,
-    "finalize_checkpoint": _finalize,
-    "create_proof_buffer": _create_buffer,
-    "write_proof_buffer": _write_buffer,
-    "close_proof_buffer": _close_buffer,
-    "claim": _claim,
-    "record_receipt": _record_receipt,
-    "close_receipt": _close_receipt,
-    "slash_equivocation": _slash_equivocation,
-    "raise_equivocation": _raise_equivocation,
-    "slash_rejected": _slash_rejected,
-    "add_signatures": _add_signatures,
-    "reward_checkpoint": _reward,
-    **stake_calls.CALLS,
-    **DISPUTE_CALLS,
-    "inbox_task": _inbox_task,
-    "inbox_withdrawal": _inbox_withdrawal,
-    "escape": _escape,
-    "escape_refund": _escape_refund,
-    "escape_claim": _escape_claim,
-}
-every_instruction = pytest.mark.parametrize("name", CALLS)
-
-
-def with_account(built: Instruction, index: int, meta: AccountMeta) -> Instruction:
-    metas = list(built.accounts)
-    metas[index] = meta
-    return Instruction(built.program_id, bytes(built.data), metas)
-
-
-def is_ours(chain: Chain, key: Pubkey) -> bool:
-    held = chain.svm.get_account(key)
-    return held is not None and held.owner == chain.program_id
-
-
-def must_fail(chain: Chain, built: Instruction, signers: list[Keypair], what: str) -> None:
-    relayer = Keypair.from_seed(b"r" * 32)
-    chain.svm.airdrop(relayer.pubkey(), SOL)
-    named = {meta.pubkey for meta in built.accounts if meta.is_signer}
-    try:
-        chain.send(
-            built,
-            signers=[key for key in [chain.payer, *signers] if key.pubkey() in named],
-            payer=relayer,
-            limit_bytes=LIMIT_BYTES,
-        )
-    except Refused:
-        return
-    raise AssertionError(f"accepted {what}")
-
-
-def test_the_table_has_every_instruction() -> None:
-    assert set(CALLS) == set(idl.committed().instruction_names)
-
-
-@every_instruction
-def test_the_call_itself_is_valid(name: str) -> None:
-    """Otherwise nothing below would mean anything; also through a relayer who pays the fee."""
-    chain, built, signers = CALLS[name]()
-    relayer = Keypair.from_seed(b"r" * 32)
-    chain.svm.airdrop(relayer.pubkey(), SOL)
-    named = {meta.pubkey for meta in built.accounts if meta.is_signer}
-    chain.send(
-        built,
-        signers=[key for key in [chain.payer, *signers] if key.pubkey() in named],
-        payer=relayer,
-        limit_bytes=LIMIT_BYTES,
-    )
-
-
-@every_instruction
-def test_signers_must_sign(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    for index, spec in enumerate(idl.committed().instruction(name).accounts):
+def test_every_account_is_attacked(told: tuple[Story, Found]) -> None:
+    """So that a story whose accounts are not what they should be does not pass by trying nothing."""
+    story, found = told
+    tried = {(outcome.mutation.attack, outcome.mutation.account) for outcome in found}
+    for spec, meta in zip(story.specs, story.built.accounts, strict=True):
         if spec.signer:
-            meta = built.accounts[index]
-            unsigned = with_account(built, index, AccountMeta(meta.pubkey, False, meta.is_writable))
-            must_fail(chain, unsigned, signers, f"{spec.name} that did not sign")
+            assert {("unsigned", spec.name), ("stranger", spec.name)} <= tried
+        if meta.pubkey != story.chain.program_id and spec.writable:
+            assert ("read-only", spec.name) in tried
+        if story.held(meta.pubkey) is not None:
+            for attack in ("owner", "type", "short", "closed", "revived"):
+                assert (attack, spec.name) in tried
+        assert ("missing", spec.name) in tried
+    assert {attack for attack, _ in tried} <= set(CLASSES)
 
 
-@every_instruction
-def test_accounts_must_be_writable(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    for index, spec in enumerate(idl.committed().instruction(name).accounts):
-        meta = built.accounts[index]
-        left_out = meta.pubkey == chain.program_id
-        if spec.writable and not spec.signer and not left_out:
-            must_fail(
-                chain,
-                with_account(built, index, AccountMeta(meta.pubkey, False, False)),
-                signers,
-                f"{spec.name} read-only",
-            )
+def test_refusals_leave_the_chain_as_it_was(told: tuple[Story, Found]) -> None:
+    """Sent and not only simulated: one mutation of each class, for everything that the instruction names."""
+    story, found = told
+    svm, program = story.chain.svm, story.chain.program_id
+    named = sorted(story.addresses - {program}, key=str)
+    before = [svm.get_account(address) for address in named]
+    sent: set[str] = set()
+    for outcome in found:
+        mutation = outcome.mutation
+        if outcome.refused_with is not None and not mutation.place and mutation.attack not in sent:
+            sent.add(mutation.attack)
+            story.send_refused(mutation)
+    assert "unsigned" in sent and "data" in sent and "missing" in sent
+    assert [svm.get_account(address) for address in named] == before
 
 
-@every_instruction
-def test_look_alikes_of_another_program_are_refused(name: str) -> None:
-    """Same bytes at another address, owned by another program."""
-    chain, built, signers = CALLS[name]()
-    for index, meta in enumerate(built.accounts):
-        if is_ours(chain, meta.pubkey):
-            held = chain.svm.get_account(meta.pubkey)
-            assert held is not None
-            fake = Keypair().pubkey()
-            chain.svm.set_account(
-                fake, Account(held.lamports, bytes(held.data), Keypair().pubkey(), False, held.rent_epoch)
-            )
-            forged = with_account(built, index, AccountMeta(fake, False, meta.is_writable))
-            must_fail(chain, forged, signers, f"a look-alike of account {index}")
-
-
-@every_instruction
-def test_accounts_of_another_type_are_refused(name: str) -> None:
-    """An account of the program, but another one: the discriminator tells."""
-    chain, built, signers = CALLS[name]()
-    candidates = [pda.config(chain.program_id), pda.registry(chain.program_id), pda.validator_set(chain.program_id, 1)]
-    for index, meta in enumerate(built.accounts):
-        if is_ours(chain, meta.pubkey):
-            for other in candidates:
-                if other != meta.pubkey and is_ours(chain, other):
-                    forged = with_account(built, index, AccountMeta(other, False, meta.is_writable))
-                    must_fail(chain, forged, signers, f"{other} as account {index}")
-
-
-@every_instruction
-def test_truncated_accounts_are_refused(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    for index, meta in enumerate(built.accounts):
-        if is_ours(chain, meta.pubkey):
-            whole = chain.data(meta.pubkey)
-            for length in (0, 7, 8, 12):
-                chain.overwrite(meta.pubkey, whole[:length])
-                must_fail(chain, built, signers, f"account {index} cut to {length} bytes")
-            chain.overwrite(meta.pubkey, whole)
-
-
-@every_instruction
-def test_the_system_program_cannot_be_another(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    for index, spec in enumerate(idl.committed().instruction(name).accounts):
-        if spec.name == "system_program":
-            forged = with_account(built, index, AccountMeta(chain.program_id, False, False))
-            must_fail(chain, forged, signers, "another program as the system program")
-
-
-@every_instruction
-def test_accounts_are_not_left_out(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    for count in range(len(built.accounts)):
-        shortened = Instruction(built.program_id, bytes(built.data), list(built.accounts[:count]))
-        must_fail(chain, shortened, signers, f"only {count} accounts")
-
-
-@every_instruction
-def test_data_is_not_cut_short(name: str) -> None:
-    chain, built, signers = CALLS[name]()
-    data = bytes(built.data)
-    for length in {0, 7, len(data) - 1} - {len(data)}:
-        cut = Instruction(built.program_id, data[:length], list(built.accounts))
-        must_fail(chain, cut, signers, f"{length} bytes of data")
-
-
-@every_instruction
-def test_one_account_twice_is_refused(name: str) -> None:
-    """Two writable accounts of ours that are one account would alias."""
-    chain, built, signers = CALLS[name]()
-    ours = [index for index, meta in enumerate(built.accounts) if meta.is_writable and not meta.is_signer]
-    for first in ours:
-        for second in ours:
-            if first != second:
-                meta = built.accounts[first]
-                forged = with_account(built, second, AccountMeta(meta.pubkey, False, True))
-                must_fail(chain, forged, signers, f"account {first} also as {second}")
+def _key(story: Story, mutation: Mutation) -> tuple[str, str, str]:
+    return story.name, mutation.attack, mutation.account

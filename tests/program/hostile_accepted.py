@@ -1,0 +1,84 @@
+"""What an attacker may change about a valid call without being refused, and why that is no attack. Tests refuse an entry that is stale."""
+
+from __future__ import annotations
+
+Key = tuple[str, str, str]
+"""Instruction, class of hostile_kit.CLASSES, account."""
+
+_ANYBODY: dict[str, str] = {
+    "payer": (
+        "initialize grow_registry register_validator create_validator_set grow_validator_set post_checkpoint "
+        "finalize_checkpoint claim add_signatures reward_checkpoint delegate unbond collect_rewards "
+        "jail_validator stall_step close_validator_set void_checkpoint close_checkpoint timeout_demand "
+        "return_demand propose_parameters escape escape_refund escape_claim"
+    ),
+    "depositor": "deposit",
+    "reporter": "raise_equivocation slash_rejected",
+    "challenger": "prove_malformed_record prove_inbox prove_trace prove_totals prove_count prove_data prove_transition",
+    "demander": "open_demand",
+    "answerer": "answer_demand answer_absent",
+    "signer": "apply_parameters",
+    "client": "inbox_task",
+    "owner": "inbox_withdrawal",
+}
+"""By the account that signs: the instructions where whoever pays or reports may be anybody, and signs for its own lamports only."""
+
+_BY_CONTENT: dict[str, str] = {
+    "validator_set": "post_checkpoint record_receipt slash_rejected add_signatures reward_checkpoint prove_transition",
+    "last_entry": "post_checkpoint",
+    "next_entry": "post_checkpoint",
+    "buffer": (
+        "write_proof_buffer close_proof_buffer claim prove_data prove_transition answer_demand "
+        "grow_proof_buffer escape_claim"
+    ),
+    "receipt": "close_receipt",
+    "evidence_a": "slash_equivocation",
+    "evidence_b": "slash_equivocation",
+    "validator_set_a": "slash_equivocation",
+    "validator_set_b": "slash_equivocation",
+    "validator": (
+        "slash_rejected join_registry leave_registry set_commission heartbeat collect_rewards "
+        "withdraw_commission jail_validator unjail"
+    ),
+    "checkpoint": "withdraw_unbonded close_validator_set",
+    "parent": (
+        "prove_malformed_record prove_inbox prove_trace prove_totals prove_count prove_data prove_transition "
+        "answer_demand answer_absent timeout_demand"
+    ),
+    "inbox_entry": "prove_inbox",
+    "demand": "answer_demand answer_absent timeout_demand return_demand",
+}
+"""By the account: the instructions that know it by what it holds (epoch, version, key, owner) and not by its address. The runtime lets only the
+program write an account of its own, and the program makes them at derived addresses only, so these bytes are nowhere else."""
+
+_ONE_BY_ONE: dict[Key, str] = {
+    ("initialize", "made", "vault"): "funding an address before the deployment must not block it",
+    ("initialize", "made", "stake_vault"): "funding an address before the deployment must not block it",
+    ("initialize", "made", "treasury"): "funding an address before the deployment must not block it",
+    ("claim", "made", "recipient"): "the recipient's wallet may exist",
+    ("slash_equivocation", "made", "tally"): "one tally for all offences of an epoch",
+    ("reward_checkpoint", "closed", "parent"): "a parent that was closed had been rewarded",
+    ("reward_checkpoint", "revived", "parent"): "lamports sent to a closed parent's address change nothing",
+    ("reward_checkpoint", "twice", "payer"): "the poster may pay the fee itself; it signs",
+    ("delegate", "closed", "position"): "a position that was closed is made anew, without shares",
+    ("delegate", "revived", "position"): "lamports sent to the address of a position must not block making it",
+    ("withdraw_unbonded", "twin", "checkpoint"): "any final checkpoint of a later set that is old enough",
+    ("close_validator_set", "twin", "checkpoint"): "any final checkpoint of a later set that is old enough",
+    (
+        "answer_demand",
+        "sysvar",
+        "instructions",
+    ): "a demand of data reads no signature; for the other kind a copy is NoEd25519Instruction",
+    ("escape_claim", "made", "recipient"): "the recipient's wallet may exist",
+}
+
+ACCEPTED: dict[Key, str] = {
+    **{(name, "stranger", account): "anybody may" for account, names in _ANYBODY.items() for name in names.split()},
+    **{
+        (name, attack, account): "known by what it holds"
+        for account, names in _BY_CONTENT.items()
+        for name in names.split()
+        for attack in ("copy", "bump")
+    },
+    **_ONE_BY_ONE,
+}
