@@ -51,6 +51,29 @@ _BY_CONTENT: dict[str, str] = {
 """By the account: the instructions that know it by what it holds (epoch, version, key, owner) and not by its address. The runtime lets only the
 program write an account of its own, and the program makes them at derived addresses only, so these bytes are nowhere else."""
 
+_ANOTHER_WILL_DO: dict[str, tuple[str, str]] = {
+    "buffer.owner buffer.id": (
+        "the proof in it is judged, not whose it is",
+        "claim escape_claim prove_data prove_transition answer_demand",
+    ),
+    "receipt.message_hash": ("every receipt of this owner", "close_receipt"),
+    "evidence_a.message_hash evidence_b.message_hash": ("any two hashes that differ", "slash_equivocation"),
+    "validator.authority": ("known by its BLS key and its slot", "slash_rejected collect_rewards jail_validator"),
+    "validator.bls_public_key": (
+        "every validator of this authority",
+        "join_registry set_commission withdraw_commission",
+    ),
+    "validator.slot_index": ("not about its slot", "set_commission withdraw_commission"),
+    "checkpoint.epoch checkpoint.hash": (
+        "any final checkpoint of a later set that is old enough",
+        "withdraw_unbonded close_validator_set",
+    ),
+    "demand.index": ("every demand on this checkpoint", "answer_absent timeout_demand return_demand"),
+    "demand.kind": ("every demand on this checkpoint", "timeout_demand return_demand"),
+}
+"""By the account and its field: why an account that differs there is as good, and for which instructions. Such an account is a genuine one, of
+which the call is valid in its own right."""
+
 _ONE_BY_ONE: dict[Key, str] = {
     ("initialize", "made", "vault"): "funding an address before the deployment must not block it",
     ("initialize", "made", "stake_vault"): "funding an address before the deployment must not block it",
@@ -79,6 +102,12 @@ ACCEPTED: dict[Key, str] = {
         for account, names in _BY_CONTENT.items()
         for name in names.split()
         for attack in ("copy", "bump")
+    },
+    **{
+        (name, "renamed", field): reason
+        for fields, (reason, names) in _ANOTHER_WILL_DO.items()
+        for field in fields.split()
+        for name in names.split()
     },
     **_ONE_BY_ONE,
 }

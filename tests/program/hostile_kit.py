@@ -25,6 +25,7 @@ from settlement import idl, pda
 from settlement.idl import AccountSpec
 from tests.program.hostile_stories import STORIES
 from tests.program.kit import LARGEST_COMPUTE, SOL, Chain, error_name
+from tests.program.slash_kit import offset_of
 
 RELAYER = Keypair.from_seed(b"r" * 32)
 STRANGER = Keypair.from_seed(b"s" * 32)
@@ -40,6 +41,7 @@ CLASSES: dict[str, str] = {
     "owner": "our bytes at their own address, owned by another program (owner checks)",
     "copy": "our bytes and owner at another address (account data matching)",
     "twin": "another account of the same type that the chain holds (account data matching)",
+    "renamed": "its bytes under another identity (epoch, version, owner, key), elsewhere (account data matching)",
     "type": "the discriminator of another type, or none (type cosplay)",
     "other": "another account of the program in its place (type cosplay)",
     "bump": "our bytes at the address of a lower bump (bump seed canonicalization)",
@@ -255,6 +257,11 @@ class Story:
             for other in others:
                 if other != meta.pubkey and self.held(other) is not None:
                     yield Mutation("other", spec.name, f"{other} as {spec.name}", self._instead(index, other))
+            for name, renamed in self._renamed(meta.pubkey):
+                what = f"{spec.name} of another {name}"
+                yield Mutation(
+                    "renamed", f"{spec.name}.{name}", what, self._instead(index, ELSEWHERE), {ELSEWHERE: renamed}
+                )
             for twin in self._twins(meta.pubkey):
                 yield Mutation("twin", spec.name, f"{twin} as {spec.name}", self._instead(index, twin))
             if meta.pubkey in self.seeds:
@@ -273,6 +280,18 @@ class Story:
         kind = bytes(held.data[:DISCRIMINATOR_BYTES])
         known = {one: self.held(one) for one in self.seeds if one != address}
         return [one for one, other in known.items() if other is not None and other.data[:DISCRIMINATOR_BYTES] == kind]
+
+    def _renamed(self, address: Pubkey) -> Iterator[tuple[str, Account]]:
+        """Its bytes with one identifying field changed, as another account of its type would have it."""
+        held, known = self.held(address), idl.committed()
+        if held is None:
+            return
+        for kind, names in IDENTITY.items():
+            if known.account_discriminator(kind) == held.data[:DISCRIMINATOR_BYTES]:
+                for name in names:
+                    data, at = bytearray(held.data), offset_of(kind, name)
+                    data[at] ^= 1
+                    yield name, Account(held.lamports, bytes(data), held.owner)
 
     def _twice(self) -> Iterator[Mutation]:
         writable = [(spec, meta) for _, spec, meta in self._given() if spec.writable]
@@ -293,6 +312,20 @@ class Story:
             yield Mutation("data", "", f"under {mark.hex()}", Instruction(program, mark + data[8:], metas))
 
 
+IDENTITY: dict[str, tuple[str, ...]] = {
+    "Checkpoint": ("epoch", "hash"),
+    "ValidatorSet": ("set_version",),
+    "Validator": ("authority", "bls_public_key", "slot_index"),
+    "StakePosition": ("owner", "validator"),
+    "Unbonding": ("owner", "validator", "id"),
+    "Offence": ("validator", "epoch"),
+    "EquivocationTally": ("epoch",),
+    "ProofBuffer": ("owner", "id"),
+    "Receipt": ("owner", "message_hash"),
+    "Demand": ("epoch", "kind", "index"),
+    "InboxEntry": ("index",),
+}
+"""What an instruction knows an account by; the first byte of each is changed."""
 # Made whole by several instructions: any length that holds what they have in use is one of theirs.
 GROWING = ("Registry", "ValidatorSet", "ProofBuffer")
 NOTHING = Account(0, b"", pda.SYSTEM_PROGRAM)
