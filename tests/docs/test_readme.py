@@ -68,7 +68,12 @@ def test_the_walk_through_and_its_result(shell, tmp_path: Path) -> None:
     (snippet,) = {block.text for name in SNIPPETS for block in blocks(name) if block.language == "python"}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     shown = subprocess.run(
-        [sys.executable, "-c", snippet], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", snippet],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert shown.returncode == 0, shown.stderr
     measured = float(shown.stdout.split()[-1])
