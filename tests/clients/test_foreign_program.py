@@ -30,6 +30,7 @@ SOL = 1_000_000_000
 CONFIRMED = {"commitment": "confirmed"}
 CHUNK_BYTES = 950
 STATUS_BATCH = 256
+WRITES_AT_ONCE = 100
 DEADLINE_SECONDS = 600
 BUFFER_HEADER_BYTES = 37
 PROGRAM_BYTES = 36
@@ -55,7 +56,7 @@ class Sender:
     def __init__(self, l1: L1Process) -> None:
         self.l1 = l1
         self.payer = Keypair()
-        self.wait_for([str(l1.call("requestAirdrop", self.address, 10 * SOL))])
+        self.wait_for([str(l1.call("requestAirdrop", self.address, 20 * SOL))])
 
     @property
     def address(self) -> str:
@@ -178,7 +179,9 @@ def deploy(sender: Sender, code: bytes) -> str:
     create = ix.create_account(sender.address, at, sender.rent(size), size, ix.UPGRADEABLE_LOADER)
     sender.send(create, initialize, signers=(buffer,))
     writes = [write(at, sender.address, code, offset) for offset in range(0, len(code), CHUNK_BYTES)]
-    sender.wait_for([sender.submit(one) for one in writes])
+    # Not all at once: L1 tells of a signature for so many blocks only, and a program of a megabyte takes longer than that to send.
+    for start in range(0, len(writes), WRITES_AT_ONCE):
+        sender.wait_for([sender.submit(one) for one in writes[start : start + WRITES_AT_ONCE]])
     sender.send(*deployment(sender, at, program, len(code)), signers=(program,))
     sender.wait_for_slots(2)  # a program runs from the slot after its deployment on
     return str(program.pubkey())
