@@ -8,6 +8,7 @@ a moment, since closing with unread bytes would reset the connection and could t
 from __future__ import annotations
 
 import logging
+import os
 from math import inf
 
 import h11
@@ -152,21 +153,38 @@ class Connection:
                 self._answered = trio.Event()
 
     async def _send(self, data: bytes) -> None:
-        """Sends unless the peer reads too slowly over all: patience once, and then a lowest rate."""
+        """Sends unless the peer reads too slowly over all: patience once, and then a lowest rate.
+
+        What the system takes at once costs the peer nothing: a wait for our own turn on a busy loop is no slowness of its, and connections that
+        are used for days would sum it up.
+        """
         async with self._send_lock:
-            owed = (self._sent_bytes + len(data)) / self._config.response_bytes_per_second
-            allowed = self._config.response_patience_seconds + owed - self._blocked_seconds
-            started = trio.current_time()
-            with trio.move_on_after(max(0.0, allowed)) as scope:
-                try:
-                    await self._stream.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+            try:
+                rest = data[self._send_at_once(data) :]
+                if rest and not await self._send_slowly(rest):
+                    await trio.aclose_forcefully(self._stream)
                     self._end_reading()
-            self._blocked_seconds += trio.current_time() - started
+            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+                self._end_reading()
             self._sent_bytes += len(data)
-        if scope.cancelled_caught:
-            await trio.aclose_forcefully(self._stream)
-            self._end_reading()
+        await trio.lowlevel.checkpoint()
+
+    def _send_at_once(self, data: bytes) -> int:
+        """Bytes that the socket had room for."""
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+
+    async def _send_slowly(self, data: bytes) -> bool:
+        """Whether the peer took it in the time that it has left."""
+        owed = (self._sent_bytes + len(data)) / self._config.response_bytes_per_second
+        allowed = self._config.response_patience_seconds + owed - self._blocked_seconds
+        started = trio.current_time()
+        with trio.move_on_after(max(0.0, allowed)) as scope:
+            await self._stream.send_all(data)
+        self._blocked_seconds += trio.current_time() - started
+        return not scope.cancelled_caught
 
     def _end_reading(self) -> None:
         """The connection is dead: whoever waits on it goes on."""

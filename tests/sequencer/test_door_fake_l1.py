@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -274,6 +275,32 @@ async def test_a_reader_that_is_too_slow_is_cut(tmp_path: Path, patience: float)
                 await stream.receive_some(1)  # it is being answered
                 await until("the connection's end", lambda: none_open(there))
                 assert len(await read_all(stream)) < len(BLOB)
+
+
+def hold_up_the_loop(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def test_a_reader_on_a_busy_loop_is_not_called_slow(tmp_path: Path) -> None:
+    """Each answer waits for its turn behind what else the node does; the reader, that took all at once, has no part in it."""
+    async with opened(tmp_path, response_patience_seconds=0.05, response_bytes_per_second=1e9) as there:
+
+        async def busy() -> None:
+            while True:
+                hold_up_the_loop(0.01)
+                await trio.lowlevel.checkpoint()
+
+        async with (
+            trio.open_nursery() as nursery,
+            httpx.AsyncClient(base_url=there.url, trust_env=False, timeout=LONG) as http,
+        ):
+            nursery.start_soon(busy)
+            addresses = set()
+            for _ in range(30):
+                answer = await http.get("/health")
+                addresses.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+            assert len(addresses) == 1, "one connection served all"
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_reader_that_keeps_up_gets_everything(tmp_path: Path) -> None:
