@@ -141,6 +141,14 @@ class SetReference:
 
 
 @dataclass(frozen=True)
+class EpochRange:
+    """Epochs `first` … `last` are void; first 0 means none."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Config:
     genesis_hash: bytes
     authority: Pubkey
@@ -162,6 +170,15 @@ class Config:
     last_stall_slot: int
     escape_slot: int
     pending_slashes: int
+    voids: tuple[EpochRange, ...]
+
+    def is_void(self, epoch: int) -> bool:
+        """Whether the posted epoch was rejected, or builds on one that was. Ranges behind the finalized epoch are forgotten."""
+        return any(0 < void.first <= epoch <= void.last for void in self.voids)
+
+    def is_dead(self, epoch: int) -> bool:
+        """Of a checkpoint that is Posted: whether it can never be final."""
+        return epoch <= self.finalized.epoch or self.is_void(epoch)
 
 
 @dataclass(frozen=True)
@@ -299,6 +316,7 @@ _NESTED: dict[str, type] = {
     "pinned": SetReference,
     "sealed_before": SetReference,
     "sealed_last": SetReference,
+    "voids": EpochRange,
 }
 
 
@@ -307,7 +325,10 @@ def _pick(kind: type[T], values: Mapping[str, Any]) -> T:
     wanted: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
         value = values[field.name]
-        wanted[field.name] = _pick(_NESTED[field.name], value) if isinstance(value, Mapping) else value
+        if field.name in _NESTED:
+            nested = _NESTED[field.name]
+            value = _pick(nested, value) if isinstance(value, Mapping) else tuple(_pick(nested, one) for one in value)
+        wanted[field.name] = value
     return kind(**wanted)
 
 

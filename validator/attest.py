@@ -30,6 +30,8 @@ class View:
     epoch_posted_at_finalized: bool
     parameters: Parameters
     posted: PostedHead
+    highest_epoch: int
+    """The highest epoch that L1 has ever taken: numbers of rejected ones are not used again."""
     inbox_hash_at_cursor: bytes | None
     """The running hash after the last entry that the proposal takes; None when L1 has no such entry."""
     first_entry_left: InboxEntryAccount | None
@@ -66,8 +68,8 @@ def check(
 
 
 def _check_parent(message: CheckpointMessage, parent: Parent, parent_epoch: int, view: View) -> None:
-    if message.epoch != view.posted.epoch + 1:
-        raise Refused(f"epoch {message.epoch} does not follow epoch {view.posted.epoch}, the last on L1")
+    if message.epoch != view.highest_epoch + 1:
+        raise Refused(f"epoch {message.epoch} does not follow epoch {view.highest_epoch}, the highest ever on L1")
     if parent_epoch != view.posted.epoch:
         raise Refused(f"this validator has followed L1 to epoch {parent_epoch} only, L1 is at {view.posted.epoch}")
     if view.posted.epoch and parent.hash != view.posted.hash:

@@ -110,6 +110,7 @@ class Attester:
             epoch_posted_at_finalized=posted is not None,
             parameters=config.parameters,
             posted=config.posted,
+            highest_epoch=config.highest_epoch,
             inbox_hash_at_cursor=inbox_hash,
             first_entry_left=left,
         )

@@ -1,6 +1,7 @@
 """The validator's own copy of L2: the finalized link, and in memory the links after it that are on L1 but not final. Pure.
 
-A link not yet final may go again when L1 forks; then the chain is cut back and followed anew.
+A link not yet final may go again, when L1 forks or rejects it; then the chain is cut back and followed anew. Links follow each other by
+parent hash: the epoch numbers of rejected checkpoints are missing between them.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Chain:
     def append(self, link: Link) -> None:
         """ValueError unless it extends the head."""
         head = self.head
-        if link.message is None or link.message.parent_hash != head.parent(self._domain).hash:
+        extends = link.message is not None and link.message.parent_hash == head.parent(self._domain).hash
+        if not extends or link.epoch <= head.epoch:
             raise ValueError(f"a link of epoch {link.epoch} does not extend epoch {head.epoch}")
         self._recent.append(link)
         self.candidates = {name: one for name, one in self.candidates.items() if one.epoch > link.epoch}
@@ -67,8 +69,8 @@ class Chain:
 
     def finalize(self, epoch: int) -> Link:
         """Makes `epoch` the finalized link and returns it. ValueError when it is not here."""
+        if self.hash_of(epoch) is None:
+            raise ValueError(f"epoch {epoch} is not here to finalize")
         while self.finalized.epoch < epoch:
-            if not self._recent:
-                raise ValueError(f"epoch {epoch} is not here to finalize")
             self.finalized = self._recent.pop(0)
         return self.finalized

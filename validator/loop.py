@@ -47,7 +47,7 @@ _LOG: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
 async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Validates until cancelled. Raises WrongChain, ClusterMismatch, ProtectionLocked, OtherIdentity or StoreError rather than start on wrong
-    ground, and Divergence when L1 holds what the rules do not lead to; whatever may pass is waited for."""
+    ground, and Divergence when L1 has made final what the rules do not lead to; whatever may pass is waited for."""
     keypair = read_keypair(config.keypair)
     secret = bls.SecretKey.from_bytes(read_bls_secret(config.bls_keypair))
     program = Pubkey.from_string(config.program_id) if config.program_id else None

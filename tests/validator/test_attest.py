@@ -92,7 +92,7 @@ def propose(pairs: Sequence[Signed], context: Context = CONTEXT, **changes: Any)
 
 HONEST = propose(honest_batch())
 HEAD = blank(PostedHead, inbox_hash=PARENT.inbox_hash)
-VIEW = View(50, 30, False, LOCALNET_PROFILE, HEAD, HONEST.message.inbox_hash, None)
+VIEW = View(50, 30, False, LOCALNET_PROFILE, HEAD, 0, HONEST.message.inbox_hash, None)
 OWN = Own(MINE, {(TASK, kit.RESULT_HASH): SAID}, None)
 
 
@@ -239,7 +239,7 @@ def test_an_overdue_deposit_may_not_be_left_out() -> None:
         ({}, {"slot": 90}, "expired at slot 90"),
         ({"expiry_slot": 105}, {}, "more than 64"),
         ({"epoch": 2}, {}, "does not follow epoch 0"),
-        ({}, {"posted": replace(HEAD, epoch=1)}, "does not follow epoch 1"),
+        ({}, {"highest_epoch": 1}, "does not follow epoch 1"),
         ({"attempt": 1}, {"epoch_posted_at_finalized": True}, "on L1 already"),
     ],
 )
@@ -293,9 +293,9 @@ def test_a_validator_that_lags_or_sees_another_parent_does_not_attest() -> None:
     second = replace(HONEST.message, epoch=2)
     posted = replace(HEAD, epoch=1, hash=b"y" * 32)
     with pytest.raises(Refused, match="has followed L1 to epoch 0 only"):
-        attest(Proposal(second, HONEST.data), replace(VIEW, posted=posted))
+        attest(Proposal(second, HONEST.data), replace(VIEW, posted=posted, highest_epoch=1))
     with pytest.raises(Refused, match="on L1"):
-        check(second, HONEST.data, PARENT, 1, CONTEXT, replace(VIEW, posted=posted), OWN)
+        check(second, HONEST.data, PARENT, 1, CONTEXT, replace(VIEW, posted=posted, highest_epoch=1), OWN)
 
 
 @pytest.mark.parametrize(
@@ -342,3 +342,14 @@ def test_a_slash_needs_two_thirds_of_rejecting_stake_and_pays_the_treasury() -> 
     assert roots.state.totals.payable == 1_000_000
     with pytest.raises(Refused, match="NO_QUORUM"):
         attest(unchecked([*before, *votes[:1], (kit.slash("worker", TASK), EMPTY)]), own=own)
+
+
+def test_after_a_rejection_the_next_number_on_the_last_good_epoch_is_attested() -> None:
+    """Epochs 1 to 3 fell: 4 extends what epoch 1 extended, and no number that L1 has seen is signed for again."""
+    fallen = replace(VIEW, highest_epoch=3)
+    context = replace(CONTEXT, epoch=4)
+    proposal = propose(honest_batch(), context, epoch=4)
+    attest(proposal, fallen, context=context)
+    for epoch in (1, 3, 5):
+        with pytest.raises(Refused, match=f"epoch {epoch} does not follow epoch 3, the highest ever on L1"):
+            attest(Proposal(replace(proposal.message, epoch=epoch), proposal.data), fallen)
