@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import SigningOnL1, expanded
-from cli.output import emit
+from cli.options import OnL1, SigningOnL1, expanded
+from cli.output import emit, emit_rows
 from cli.runtime import CommandError, run
-from cli.settings import JsonOption
+from cli.settings import JsonOption, sequencer_url
 
 if TYPE_CHECKING:
     from solders.instruction import Instruction
@@ -87,6 +87,39 @@ def demand(epoch: Epoch, what: Kind, index: Index, *, at: SigningOnL1, as_json: 
     _carry_out(at, as_json, build, epoch)
 
 
+@challenge_app.command("list")
+@expanded
+def list_demands(
+    epoch: Annotated[int | None, typer.Argument(help="The checkpoint's epoch; without it, all.", min=1)] = None,
+    *,
+    at: OnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """The open demands, the first that must be answered first."""
+
+    async def command() -> list[dict[str, Any]]:
+        async with at.l1() as client:
+            await client.check_cluster()
+            slot = await client.get_slot()
+            names = {kind: what.value for what, kind in KINDS.items()}
+            return [
+                {
+                    "epoch": found.epoch,
+                    "kind": names[found.kind],
+                    "index": found.index,
+                    "demander": str(found.demander),
+                    "answer_until_slot": found.answer_until_slot,
+                    "slots_left": max(found.answer_until_slot - slot, 0),
+                    "bond_lamports": found.bond_lamports,
+                }
+                for found in await client.fetch_demands(epoch)
+            ]
+
+    columns = ("epoch", "kind", "index", "answer_until_slot", "slots_left", "bond_lamports", "demander")
+    where = "" if epoch is None else f" on epoch {epoch}"
+    emit_rows(run(command), columns, as_json, f"no demand is open{where}")
+
+
 @challenge_app.command("answer")
 @expanded
 def answer(
@@ -94,18 +127,26 @@ def answer(
     what: Kind,
     index: Index,
     *,
-    batch: Annotated[Path, typer.Option(help="The bytes under the data root: the blob dataSha256 of getProposal.")],
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="A file with the bytes under the data root: the blob dataSha256 of getProposal."),
+    ] = None,
+    sequencer: Annotated[
+        str | None, typer.Option(help="The sequencer that has the batch and its trace, if not --batch.")
+    ] = None,
     at: SigningOnL1,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a demand for a chunk or a record from the batch's bytes; --keypair gets the demand's bond."""
+    """Answer a demand from the batch's bytes; --keypair gets the demand's bond. Only --sequencer has what lies under the trace root."""
     from settlement.answering import CannotAnswer
     from settlement.answering import answer as carry_out
     from settlement.ledger import BatchError
 
     payer = at.signer()
+    if batch is not None and (sequencer is not None or what is What.TRACE):
+        raise CommandError("a trace entry needs --sequencer, the rest either --batch or --sequencer")
     try:
-        data = batch.read_bytes()
+        given = None if batch is None else batch.read_bytes()
     except OSError as error:
         raise CommandError(f"cannot read {batch}: {error.strerror}") from None
 
@@ -113,14 +154,30 @@ def answer(
         async with at.l1() as client:
             await client.check_cluster()
             found = await _demand(client, epoch, KINDS[what], index)
+            checkpoint = await _checkpoint(client, epoch)
+            data, trace = (given, None) if given is not None else await _fetch(sequencer, epoch, what is What.TRACE)
             try:
-                confirmed = await carry_out(client, payer, await _checkpoint(client, epoch), found, data)
+                confirmed = await carry_out(client, payer, checkpoint, found, data, trace)
             except (CannotAnswer, BatchError) as error:
                 raise CommandError(str(error)) from None
+            if confirmed is None:
+                raise CommandError("somebody else has answered this demand")
             after = await _checkpoint(client, epoch)
             return {"epoch": epoch, "open_demands": after.open_demands, "signature": confirmed.signature}
 
     emit(run(command), as_json)
+
+
+async def _fetch(sequencer: str | None, epoch: int, traced: bool) -> tuple[bytes, list[bytes] | None]:
+    """The bytes under the epoch's data root, and its state roots if `traced`. Whether they are is checked against L1."""
+    from settlement.sequencer_client import SequencerClient
+
+    async with SequencerClient(sequencer_url(sequencer)) as client:
+        checkpoint = await client.call("getCheckpoint", {"epoch": epoch})
+        data = await client.get_blob(checkpoint["dataSha256"])
+        if not traced:
+            return data, None
+        return data, [bytes.fromhex(root) for root in (await client.call("getTrace", {"epoch": epoch}))["stateRoots"]]
 
 
 @challenge_app.command("timeout")

@@ -20,10 +20,11 @@ from settlement.signing import AUTHORISATION_BYTES, EMPTY, RECORD_BYTES, Authori
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut epoch: its row and the batch's bytes (records, then authorisations)."""
+    """A cut epoch: its row, the batch's bytes (records, then authorisations), and the leaves of its trace root."""
 
     row: EpochRow
     data: bytes
+    trace: tuple[bytes, ...]
 
 
 def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> Cut:
@@ -68,7 +69,7 @@ def cut(batch: OpenBatch, *, attempt: int, cut_slot: int, expiry_slot: int) -> C
         data_sha256=sha256(roots.data).digest(),
         status=next_checkpoint_status(CheckpointStatus.OPEN, CheckpointEvent.CUT),
     )
-    return Cut(row, roots.data)
+    return Cut(row, roots.data, roots.trace)
 
 
 def data_of(deposits: Iterable[DepositRow], groups: Iterable[GroupRow]) -> bytes:

@@ -37,6 +37,8 @@ class SequencerConfig(ProcessConfig):
     """What a compute unit of a post may cost at most: with the default, 1.4 million lamports a post."""
     pay_rewards: bool = True
     """Adds late signatures and pays each final epoch's rewards from the program's treasury, for the fees of both. Anybody may do it instead."""
+    answer_demands: bool = True
+    """Answers demands on posted epochs, for their bonds. Where nobody answers one in time, the checkpoint is rejected and its signers slashed."""
 
     body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
     body_deadline_seconds: float = Field(default=10.0, gt=0)

@@ -5,6 +5,7 @@ The seam exists so that a test can put a chain that forks, lags or lies in L1's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from solders.instruction import Instruction
@@ -12,9 +13,10 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from sequencer.rows import EpochRow, SentRow
-from settlement import bls, instructions, pda, slash_instructions, slashing
+from settlement import answering, bls, instructions, pda, slash_instructions, slashing
 from settlement.accounts import Checkpoint, Config, InboxEntryAccount, SetAccount
 from settlement.client import L1Client
+from settlement.dispute_accounts import Demand
 from settlement.rpc import Commitment
 from settlement.transactions import Confirmed, SignedTransaction
 from settlement.validator_set import bitmap_to_bytes
@@ -40,6 +42,14 @@ class L1Port(Protocol):
         """The checkpoint, and the slot that L1 was at when it was looked for: an absence counts for no later one."""
         ...
 
+    async def checkpoints(self, epochs: Sequence[int]) -> list[Checkpoint | None]:
+        """At `confirmed`, in the order of `epochs`."""
+        ...
+
+    async def demands(self, epoch: int) -> tuple[Demand, ...]:
+        """The open demands of an epoch at `confirmed`; L1RpcError from a node that does not list accounts."""
+        ...
+
     async def inbox_entries(self, start: int, end: int) -> tuple[InboxEntryAccount, ...]:
         """Entries start … end − 1 at `confirmed`; AccountMissing when one is not there."""
         ...
@@ -59,6 +69,21 @@ class L1Port(Protocol):
         ...
 
     async def sign_reward(self, checkpoint: Checkpoint) -> SentRow: ...
+
+    async def answer(
+        self,
+        checkpoint: Checkpoint,
+        demand: Demand,
+        data: bytes,
+        trace: Sequence[bytes] | None,
+        price_micro_lamports: int,
+    ) -> Confirmed | None:
+        """Shows what was demanded; None when somebody was faster (settlement.answering.answer)."""
+        ...
+
+    async def close_leftovers(self, posted_epoch: int) -> int:
+        """Closes what a crash left of answers; how many buffers."""
+        ...
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         """Sends it until it is confirmed; TransactionExpired when it never will be, TransactionFailed when it was refused."""
@@ -112,6 +137,25 @@ class ClientPort:
 
     async def checkpoint_as_of(self, epoch: int, commitment: Commitment) -> tuple[int, Checkpoint | None]:
         return await self._client.checkpoint_as_of(epoch, commitment)
+
+    async def checkpoints(self, epochs: Sequence[int]) -> list[Checkpoint | None]:
+        return await self._client.fetch_checkpoints(epochs, "confirmed")
+
+    async def demands(self, epoch: int) -> tuple[Demand, ...]:
+        return await self._client.fetch_demands(epoch, "confirmed")
+
+    async def answer(
+        self,
+        checkpoint: Checkpoint,
+        demand: Demand,
+        data: bytes,
+        trace: Sequence[bytes] | None,
+        price_micro_lamports: int,
+    ) -> Confirmed | None:
+        return await answering.answer(self._client, self._payer, checkpoint, demand, data, trace, price_micro_lamports)
+
+    async def close_leftovers(self, posted_epoch: int) -> int:
+        return await answering.close_leftovers(self._client, self._payer, posted_epoch)
 
     async def recent_prices(self) -> list[int]:
         return await self._client.recent_priority_fees([pda.config(self._client.program_id)])

@@ -182,6 +182,16 @@ def get_proposal(node: Node, params: p.GetProposal) -> r.Checkpoint:
     return views.checkpoint(node, row)
 
 
+def get_trace(node: Node, params: p.GetTrace) -> r.Trace:
+    """The state roots of an epoch that is cut and not final: what a demand for an entry of its trace is answered with."""
+    row = find_epoch(node, params.epoch)
+    roots = node.traces.get(row.hash)
+    if roots is None:
+        why = "is final" if row.status is CheckpointStatus.FINALIZED else "is being computed again: ask in a while"
+        raise RpcError(Code.NOT_FOUND, f"the trace of epoch {row.epoch} is not kept: it {why}")
+    return r.Trace(epoch=row.epoch, hash=row.hash.hex(), state_roots=[root.hex() for root in roots])
+
+
 def submit_attestation(node: Node, tx: db.Transaction, caller: bytes, params: p.SubmitAttestation) -> r.Attested:
     """Keeps a verified BLS signature on the epoch in flight, or on one that is posted and not final: it is added on L1 late. The caller
     must be the authority of that index."""
@@ -223,6 +233,7 @@ METHODS: dict[str, Method] = {
         repeats=True,
     ),
     "getProposal": Read(p.GetProposal, get_proposal, r.Checkpoint, (Code.NOT_FOUND, Code.WRONG_PROPOSAL)),
+    "getTrace": Read(p.GetTrace, get_trace, r.Trace, (Code.NOT_FOUND,)),
     "submitAttestation": Signed(
         p.SubmitAttestation,
         submit_attestation,

@@ -25,6 +25,8 @@ FORKS = Counter("pouw_forks", "Confirmed posts or deposits that L1 took back")
 POSTS_UNLANDED = Gauge("pouw_posts_unlanded", "Post transactions in a row that did not land")
 POST_PRICE = Gauge("pouw_post_price_micro_lamports", "What a compute unit of the last post was offered for")
 ALARMS = Gauge("pouw_alarm", "1 while a person should look", ["name"])
+OPEN_DEMANDS = Gauge("pouw_open_demands", "Demands on posted epochs that nobody has answered yet")
+DEMANDS_ANSWERED = Counter("pouw_demands_answered", "Demands answered by this node")
 L1_NODE_TROUBLE = Gauge(
     "pouw_l1_node_trouble", "1 while one of several L1 nodes contradicts the others or is silent", ["url"]
 )

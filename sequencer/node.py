@@ -70,6 +70,8 @@ class Node:
     suspected_fork: bytes | None = None
     verified_cursor: int | None = None
     nonces_swept_slot: int = 0
+    # State roots by checkpoint hash, of what is cut and not final (sequencer/traces.py).
+    traces: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     alarms: dict[str, str] = field(default_factory=dict)
     wake_poster: trio.Event = field(default_factory=trio.Event)
 
@@ -169,6 +171,7 @@ class Node:
             now = self.now() if tx.read(self.chain.position_cell).open.records else None
             tx.after(lambda: setattr(self, "open_since", now))
         self.quorum_since, self.cut_at = None, self.now()
+        self.traces[cut.row.hash] = cut.trace
         metrics.EPOCH.set(cut.row.epoch)
         metrics.BATCH_RECORDS.observe(cut.row.records)
         log.info(

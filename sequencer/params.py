@@ -201,6 +201,10 @@ class SubmitVerdict(RecordParams, frozen=True):
     disputed_interval: U32 | None = None
 
 
+class GetTrace(Params, frozen=True):
+    epoch: U64
+
+
 class GetProposal(Params, frozen=True):
     epoch: U64
     attempt: U32 | None = None

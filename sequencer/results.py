@@ -162,6 +162,14 @@ class Checkpoint(Message, frozen=True):
     compute_units: U64 | UnsetType = UNSET
 
 
+class Trace(Result, frozen=True):
+    """The leaves of an epoch's trace root: the state root before its first record, after every eighth, and after the last."""
+
+    epoch: U64
+    hash: Hex32
+    state_roots: list[Hex32]
+
+
 class Receipt(Result, frozen=True):
     """The PAYMENT record at `index` of `count` and its siblings from the leaf upwards."""
 

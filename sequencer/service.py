@@ -16,6 +16,7 @@ from solders.pubkey import Pubkey
 
 from sequencer import batch, epoch_loop, finality, l1_view, metrics, poster, recovery
 from sequencer import database as db
+from sequencer.answers import Answers
 from sequencer.blobs import BlobStore
 from sequencer.config import SequencerConfig
 from sequencer.door import Door, RateLimit
@@ -57,7 +58,7 @@ async def run_on(
     try:
         node = await make_node(config, database, port)
         await _look_before_serving(node, port)
-        swept, rewards = Sweep(), Rewards()
+        swept, rewards, answers = Sweep(), Rewards(), Answers()
         async with trio.open_nursery() as nursery:
             node_port = await nursery.start(_serve, node)
             for name, step in (
@@ -66,6 +67,7 @@ async def run_on(
                 ("post", lambda: poster.step(node, port)),
                 ("finality", lambda: finality.step(node, port)),
                 ("rewards", lambda: rewards.step(node, port)),
+                ("answers", lambda: answers.step(node, port)),
                 ("disk", lambda: _disk(node)),
                 ("sweep", lambda: _sweep(node, swept)),
             ):

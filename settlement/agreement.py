@@ -49,6 +49,8 @@ def agree(method: str, answers: Mapping[int, Any], quorum: int) -> Agreed | None
         return _growing({node: int(answer) for node, answer in answers.items()}, quorum)
     if method == "getSignatureStatuses":
         return _statuses(answers, quorum)
+    if method == "getProgramAccounts":
+        return _listed(answers, quorum)
     return _equal(answers, quorum)
 
 
@@ -56,6 +58,8 @@ def malformed(method: str, params: Sequence[Any], answer: Any) -> bool:
     """Whether an answer lacks what is compared or used here; such a one counts as none."""
     if method in GROWING:
         return not _is_number(answer)
+    if method == "getProgramAccounts":
+        return not isinstance(answer, list) or not all(isinstance(one, dict) and "pubkey" in one for one in answer)
     if method not in WITH_CONTEXT:
         return False
     if (
@@ -114,6 +118,14 @@ def _equal(answers: Mapping[int, Any], quorum: int) -> Agreed | None:
             "value": value["value"],
         }
     return Agreed(value, frozenset(answers) - frozenset(group))
+
+
+def _listed(answers: Mapping[int, Any], quorum: int) -> Agreed:
+    """The accounts that a majority lists as they are; nodes list them in any order. Nobody contradicts: one that lags lists others."""
+    lists = [{json.dumps(one, sort_keys=True): one for one in answer} for answer in answers.values()]
+    everyone = {text: one for found in lists for text, one in found.items()}
+    agreed = [text for text in sorted(everyone) if sum(text in found for found in lists) >= quorum]
+    return Agreed([everyone[text] for text in agreed], frozenset())
 
 
 def _has_context(answer: Any) -> bool:

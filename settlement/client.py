@@ -6,7 +6,7 @@ It decides nothing: what to send and when belongs to its callers.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -28,14 +28,18 @@ from settlement.accounts import (
     Registry,
     SetAccount,
 )
+from settlement.dispute_accounts import Demand, decode_demand
 from settlement.errors import AccountInvalid, AccountMissing, GenesisMismatch, NotInitialized, ProfileMismatch
 from settlement.quorum import Caller, QuorumRpc, caller_of
 from settlement.rpc import Commitment
 from settlement.signing import Domain
+from settlement.tags import u64le
 from settlement.transactions import Confirmed, SignedTransaction, block_height, follow, sign
 
 ACCOUNTS_PER_CALL = 100  # agave's MAX_MULTIPLE_ACCOUNTS
 SLOT_SECONDS = 0.4
+DEMAND_EPOCH_OFFSET = 16  # discriminator, version, bump, kind, five reserved bytes
+BUFFER_OWNER_OFFSET = 16  # discriminator, version, bump, two reserved bytes, length
 NEGATIVE_LAMPORTS = 1  # SystemError::ResultWithNegativeLamports
 
 
@@ -232,6 +236,43 @@ class L1Client:
         address = pda.proof_buffer(self.program_id, owner, buffer_id)
         data = await self._owned(address, commitment)
         return None if data is None else accounts.decode_proof_buffer(address, data)
+
+    async def fetch_checkpoints(
+        self, epochs: Sequence[int], commitment: Commitment | None = None
+    ) -> list[Checkpoint | None]:
+        """In the order of `epochs`, 100 to a call."""
+        addresses = [pda.checkpoint(self.program_id, epoch) for epoch in epochs]
+        _, found = await self.get_accounts(addresses, commitment)
+        owned = [(address, self._data(address, account)) for address, account in zip(addresses, found, strict=True)]
+        return [None if data is None else accounts.decode_checkpoint(address, data) for address, data in owned]
+
+    async def fetch_demands(self, epoch: int | None = None, commitment: Commitment | None = None) -> tuple[Demand, ...]:
+        """The open demands of an epoch, or all, the first that has to be answered first. Asks for accounts by their content, which a public
+        node may refuse (L1RpcError)."""
+        filters = {0: idl.committed().account_discriminator("Demand")}
+        if epoch is not None:
+            filters[DEMAND_EPOCH_OFFSET] = u64le(epoch)
+        found = [decode_demand(address, data) for address, data in await self._search(filters, commitment)]
+        return tuple(sorted(found, key=lambda one: (one.answer_until_slot, one.epoch, one.kind, one.index)))
+
+    async def proof_buffers_of(self, owner: Pubkey, commitment: Commitment | None = None) -> list[int]:
+        """The ids of an owner's proof buffers; asks as fetch_demands does."""
+        filters = {0: idl.committed().account_discriminator("ProofBuffer"), BUFFER_OWNER_OFFSET: bytes(owner)}
+        found = await self._search(filters, commitment)
+        return sorted(accounts.decode_proof_buffer(address, data).id for address, data in found)
+
+    async def _search(self, patterns: Mapping[int, bytes], commitment: Commitment | None) -> list[tuple[Pubkey, bytes]]:
+        """The program's accounts that hold these bytes at these offsets."""
+        options = {
+            "encoding": "base64",
+            "commitment": commitment or self.commitment,
+            "filters": [
+                {"memcmp": {"offset": at, "bytes": base64.b64encode(pattern).decode(), "encoding": "base64"}}
+                for at, pattern in patterns.items()
+            ],
+        }
+        found = await self.rpc.call("getProgramAccounts", [str(self.program_id), options])
+        return [(Pubkey.from_string(one["pubkey"]), base64.b64decode(one["account"]["data"][0])) for one in found]
 
     # -- transactions
 

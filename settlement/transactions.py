@@ -33,6 +33,7 @@ from settlement.quorum import Caller
 from settlement.rpc import COMMITMENTS, Commitment, RpcFailure
 
 MAX_TRANSACTION_BYTES = 1_232  # IPv6's minimum MTU of 1,280 less its headers
+SIGNATURE_BYTES = 64
 RESEND_SECONDS = 2.0
 MAX_RESEND_SECONDS = 60.0  # a blockhash lives about as long
 POLL_SECONDS = 0.2
@@ -76,11 +77,7 @@ def sign(
     compute_unit_price_micro_lamports: int | None = None,
 ) -> SignedTransaction:
     """A legacy transaction (two bytes shorter than v0 without lookup tables). ValueError when a signer is missing, TransactionTooLarge."""
-    budget = []
-    if compute_unit_limit is not None:
-        budget.append(set_compute_unit_limit(compute_unit_limit))
-    if compute_unit_price_micro_lamports is not None:
-        budget.append(set_compute_unit_price(compute_unit_price_micro_lamports))
+    budget = _budget(compute_unit_limit, compute_unit_price_micro_lamports)
     message = Message.new_with_blockhash([*budget, *instructions], payer.pubkey(), blockhash)
     keys = {keypair.pubkey(): keypair for keypair in (payer, *signers)}
     needed: list[Pubkey] = message.account_keys[: message.header.num_required_signatures]
@@ -92,6 +89,23 @@ def sign(
     if len(raw) > MAX_TRANSACTION_BYTES:
         raise TransactionTooLarge(len(raw), MAX_TRANSACTION_BYTES)
     return SignedTransaction(raw, str(transaction.signatures[0]), last_valid_block_height)
+
+
+def size(
+    instructions: Sequence[Instruction],
+    payer: Keypair,
+    compute_unit_limit: int | None = None,
+    compute_unit_price_micro_lamports: int | None = None,
+) -> int:
+    """The bytes of the transaction that sign() would make, whether they are allowed or not."""
+    budget = _budget(compute_unit_limit, compute_unit_price_micro_lamports)
+    message = Message.new_with_blockhash([*budget, *instructions], payer.pubkey(), Hash.default())
+    return 1 + SIGNATURE_BYTES * message.header.num_required_signatures + len(bytes(message))
+
+
+def _budget(limit: int | None, price_micro_lamports: int | None) -> list[Instruction]:
+    budget = [] if limit is None else [set_compute_unit_limit(limit)]
+    return budget if price_micro_lamports is None else [*budget, set_compute_unit_price(price_micro_lamports)]
 
 
 async def follow(

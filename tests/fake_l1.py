@@ -175,7 +175,9 @@ class World:
         if isinstance(done, FailedTransactionMetadata):
             inner = done.err()
             err = (
-                {"InstructionError": [inner.index, {"Custom": inner.err.code}]} if hasattr(inner, "err") else str(inner)
+                {"InstructionError": [inner.index, {"Custom": inner.err.code}]}
+                if hasattr(getattr(inner, "err", None), "code")
+                else str(inner)
             )
             self.statuses[signature] = Status(self.time_slot, err, tuple(done.meta().logs()), 0)
         else:
@@ -297,6 +299,17 @@ class Node:
             "executable": False,
         }
 
+    def _getProgramAccounts(self, program: str, options: Any) -> Any:
+        patterns = [
+            (one["memcmp"]["offset"], base64.b64decode(one["memcmp"]["bytes"])) for one in options.get("filters", ())
+        ]
+        found = []
+        for address, account in self._block(options).accounts.items():
+            data = bytes(account.data)
+            if str(account.owner) == program and all(data[at:].startswith(pattern) for at, pattern in patterns):
+                found.append({"pubkey": str(address), "account": self._shown(address, options)})
+        return found
+
     def _getLatestBlockhash(self, options: Any) -> Any:
         block = self._block(options)
         last = self.world.heights[block.blockhash] + BLOCKHASH_BLOCKS
@@ -337,7 +350,9 @@ class Node:
             done = self.world.svm.simulate_transaction(transaction)
             if isinstance(done, FailedTransactionMetadata):
                 inner = done.err()
-                err = {"InstructionError": [inner.index, {"Custom": inner.err.code}]}
+                custom = hasattr(inner.err, "code")
+                cause: Any = {"Custom": inner.err.code} if custom else str(inner.err).rpartition(".")[2]
+                err = {"InstructionError": [inner.index, cause]}
                 message = f"Transaction simulation failed: {error_name(done)}"
                 raise RpcFailure("sendTransaction", -32002, message, {"err": err, "logs": done.meta().logs()})
         return signature if self.drops else self.world.submit(data)
