@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_a_large_buffer_is_created_small_and_grown(length: int, grown: int) -> N
     assert [name for name, _ in names] == ["create_proof_buffer", *["grow_proof_buffer"] * grown]
     lengths = [args["length"] for _, args in names]
     assert lengths[-1] == length and lengths[0] <= 8_192
-    assert all(after - before <= 10_240 for before, after in zip(lengths, lengths[1:], strict=False))
+    assert all(after - before <= 10_240 for before, after in itertools.pairwise(lengths))
 
 
 def test_nodes_list_accounts_in_any_order_and_a_majority_decides() -> None:
