@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from solders.pubkey import Pubkey
 
@@ -17,7 +17,8 @@ def blank(kind: type[T], /, **given: Any) -> T:
     values = dict(given)
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name not in values:
-            if types[field.name] not in _ZEROS:
+            wanted = types[field.name]
+            if wanted not in _ZEROS and get_origin(wanted) is not tuple:
                 raise ValueError(f"{kind.__name__}.{field.name} must be given")
-            values[field.name] = _ZEROS[types[field.name]]
+            values[field.name] = _ZEROS.get(wanted, ())
     return kind(**values)
