@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from settlement import merkle
 from settlement.dispute_instructions import Count, Proven
+from settlement.known_leaves import Shown
 from settlement.ledger import Context, State, witness
 from settlement.ledger.batch import RECORDS_PER_TRACE_ENTRY, chunks
 from settlement.records import RECORD_BYTES
@@ -40,9 +41,18 @@ def _leaf(leaves: Sequence[bytes], index: int) -> bytes:
 
 def data(data_leaves: Sequence[bytes], chunk: int, records: Sequence[bytes], record: int) -> bytes:
     """For prove_data: a chunk under the data root beside a record under the results root."""
-    of_chunk = u64le(chunk) + _leaf(data_leaves, chunk)
-    of_record = u64le(record) + u64le(len(records)) + records[record] + _siblings(merkle.proof(records, record))
-    return of_chunk + of_record
+    return contradiction(shown(data_leaves, chunk), shown(records, record))
+
+
+def contradiction(chunk: Shown, record: Shown) -> bytes:
+    """The same of two leaves that are all one knows."""
+    of_chunk = u64le(chunk.place.index) + u64le(chunk.place.count) + _sized(chunk.data)
+    of_record = u64le(record.place.index) + u64le(record.place.count) + record.data
+    return of_chunk + _siblings(chunk.place.siblings) + of_record + _siblings(record.place.siblings)
+
+
+def shown(leaves: Sequence[bytes], index: int) -> Shown:
+    return Shown(leaves[index], prove(leaves, index))
 
 
 def transition(trace: Sequence[bytes], records: Sequence[bytes], step: int, before: State, context: Context) -> bytes:
@@ -53,11 +63,17 @@ def transition(trace: Sequence[bytes], records: Sequence[bytes], step: int, befo
 
 def step_evidence(trace: Sequence[bytes], records: Sequence[bytes], step: int, opened: bytes) -> bytes:
     """The same with a witness that is there already."""
+    return step_between(shown(trace, step), shown(trace, step + 1), records, opened)
+
+
+def step_between(before: Shown, after: Shown, records: Sequence[bytes], opened: bytes) -> bytes:
+    """The same of two entries that are all one knows of the trace."""
+    step, count = before.place.index, before.place.count
     groups = [records[i : i + RECORDS_PER_TRACE_ENTRY] for i in range(0, len(records), RECORDS_PER_TRACE_ENTRY)]
-    entries = b"".join(trace[i] + _siblings(merkle.proof(trace, i)) for i in (step, step + 1))
+    entries = b"".join(entry.data + _siblings(entry.place.siblings) for entry in (before, after))
     of_group = _siblings(_group_siblings([merkle.tree_hash(group) for group in groups], step))
-    shown = u64le(len(records)) + _sized(b"".join(groups[step])) + of_group
-    return u64le(step) + u64le(len(trace)) + entries + shown + _sized(opened)
+    of_records = u64le(len(records)) + _sized(b"".join(groups[step])) + of_group
+    return u64le(step) + u64le(count) + entries + of_records + _sized(opened)
 
 
 def _group_siblings(level: list[bytes], index: int) -> list[bytes]:
