@@ -8,10 +8,16 @@ from settlement.process import ProcessConfig
 
 
 class ValidatorConfig(ProcessConfig):
-    """`sequencer` is the L2 node's URL, `keypair` the authority that registered the BLS key in `bls_keypair`."""
+    """`sequencer` is the L2 node's URL, `keypair` the authority that registered the BLS key in `bls_keypair`.
+
+    `challenge`: a posted checkpoint that is false, or whose batch is not to be had, is challenged on L1; `keypair` pays fees and
+    bonds, of which at most `challenge_bond_lamports` for one checkpoint.
+    """
 
     sequencer: str
     bls_keypair: Path
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     threads: int = Field(default=1, ge=1, le=256)
     poll_seconds: float = Field(default=1.0, gt=0)
+    challenge: bool = True
+    challenge_bond_lamports: int = Field(default=500_000_000, ge=0)

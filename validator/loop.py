@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 import trio
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from settlement import bls
@@ -16,8 +17,10 @@ from settlement.keys import read_bls_secret, read_keypair
 from settlement.patience import MAX_PAUSE_SECONDS, until_l1_answers
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
+from settlement.signing import Domain
 from validator.attesting import Attester
 from validator.chain import Chain
+from validator.challenger import Asked, Challenger
 from validator.claim import Duties, DutyError
 from validator.config import ValidatorConfig
 from validator.follower import Follower
@@ -72,10 +75,25 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
                     heartbeats = Heartbeats(l1, keypair, secret.public_key)
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(heartbeats.forever)
+                        if config.challenge:
+                            challenger = make_challenger(config, l1, sequencer, domain, keypair, follower)
+                            nursery.start_soon(challenger.forever, config.poll_seconds)
                         await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
             finally:
                 verdicts.close()
                 store.close()
+
+
+def make_challenger(
+    config: ValidatorConfig,
+    l1: L1Client,
+    sequencer: SequencerClient,
+    domain: Domain,
+    keypair: Keypair,
+    follower: Follower,
+) -> Challenger:
+    asked = Asked(config.data_dir / "demands.json")
+    return Challenger(l1, sequencer, domain, keypair, follower, asked, config.challenge_bond_lamports)
 
 
 class _Rounds:

@@ -21,7 +21,7 @@ from tests.program.kit import GENESIS, Chain, error_name
 class InstantL1:
     def __init__(self, chain: Chain) -> None:
         self.chain, self.url = chain, "instant"
-        self.landed: dict[str, TransactionMetadata] = {}
+        self.landed: dict[str, tuple[VersionedTransaction, TransactionMetadata]] = {}
 
     async def __aenter__(self) -> InstantL1:
         return self
@@ -73,7 +73,7 @@ class InstantL1:
             code = getattr(getattr(inner, "err", None), "code", None)
             err = str(inner) if code is None else {"InstructionError": [inner.index, {"Custom": code}]}
             raise RpcFailure("sendTransaction", -32002, error_name(done), {"err": err, "logs": done.meta().logs()})
-        self.landed[signature] = done
+        self.landed[signature] = transaction, done
         return signature
 
     def _getSignatureStatuses(self, signatures: Sequence[str], options: Any = None) -> Any:
@@ -81,9 +81,15 @@ class InstantL1:
         return self._value([status if one in self.landed else None for one in signatures])
 
     def _getTransaction(self, signature: str, options: Any = None) -> Any:
-        done = self.landed[signature]
+        transaction, done = self.landed[signature]
         meta = {"err": None, "computeUnitsConsumed": done.compute_units_consumed(), "logMessages": done.logs()}
-        return {"slot": self.chain.slot, "meta": meta}
+        shown = [base64.b64encode(bytes(transaction)).decode(), "base64"]
+        return {"slot": self.chain.slot, "meta": meta, "transaction": shown}
+
+    def _getSignaturesForAddress(self, address: str, options: Any = None) -> Any:
+        key = Pubkey.from_string(address)
+        naming = [one for one, (transaction, _) in self.landed.items() if key in transaction.message.account_keys]
+        return [{"signature": one, "err": None} for one in reversed(naming)]
 
 
 def client_of(chain: Chain) -> L1Client:

@@ -112,7 +112,9 @@ def test_a_false_checkpoint_is_found_and_falls(lie: Lie) -> None:
     assert isinstance(finding, Proof) and finding.name == EXPECTED[lie.__name__], finding
     before = chain.lamports(chain.payer.pubkey())
     assert file(chain, checkpoint, finding) is CheckpointStatus.REJECTED
-    assert chain.lamports(chain.payer.pubkey()) > before, "half of the bond is more than the fees, and no rent stays behind"
+    assert chain.lamports(chain.payer.pubkey()) > before, (
+        "half of the bond is more than the fees, and no rent stays behind"
+    )
     slashed = trio.run(slashing.slash_rejected, client_of(chain), chain.payer, 1)
     assert (slashed, chain.config.pending_slashes) == ([0, 1, 2, 3], 0)
 
@@ -195,7 +197,7 @@ def mutated(told: Batch, part: str, at: int, bit: int) -> tuple[Batch, dict[str,
     return told, {part: flipped(root, at, bit)}
 
 
-LONG = bool(os.environ.get("POUW_LONG"))
+LONG = os.environ.get("POUW_LONG") == "1"
 PARTS = ("record", "data", "trace", "length", "order", "payable_total")
 ROOTS = ("results_root", "state_root", "trace_root", "data_root")
 
