@@ -21,6 +21,7 @@ from cli import (
     l1_commands,
     localnet_command,
     program_commands,
+    prove_command,
     receipt_command,
     service_commands,
     slash_commands,
@@ -74,6 +75,7 @@ program_commands.register(app)
 l1_commands.register(app)
 slash_commands.register(app)
 challenge_commands.register(app)
+prove_command.register(challenge_commands.challenge_app)
 governance_commands.register(app)
 keys_command.register(app)
 

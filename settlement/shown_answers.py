@@ -4,7 +4,8 @@ checkpoint's roots. A node that keeps no history shows nothing."""
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from solders.pubkey import Pubkey
@@ -16,7 +17,7 @@ from settlement.challenge_case import DATA, RESULTS, TRACE
 from settlement.client import L1Client
 from settlement.dispute_accounts import DemandKind
 from settlement.dispute_instructions import Count, Proven
-from settlement.errors import IdlError
+from settlement.errors import IdlError, L1RpcError
 from settlement.known_leaves import Leaves, Shown
 
 NAMES = {DemandKind.CHUNK: DATA, DemandKind.RECORD: RESULTS, DemandKind.TRACE_ENTRY: TRACE}
@@ -34,19 +35,39 @@ def root_of(checkpoint: Checkpoint, kind: DemandKind) -> bytes:
     return roots[kind]
 
 
-async def leaves_shown(
-    client: L1Client, checkpoint: Checkpoint, kind: DemandKind, indexes: Sequence[int]
-) -> Leaves | None:
-    """What the answers to these demands show of the leaves under the kind's root; None when none was answered."""
-    leaves: Leaves | None = None
-    for index in indexes:
-        found = await answer_to(client, checkpoint, kind, index)
-        if isinstance(found, Count):
-            leaves = leaves or Leaves.none_of(found)
-        elif found is not None:
-            leaves = leaves or Leaves.none_of(Count(found.place.count, tree_of(found)))
-            leaves = leaves.with_leaf(found)
-    return leaves
+@dataclass(frozen=True)
+class AllShown:
+    """What all answers together show of the leaves under each root; None where nothing was shown."""
+
+    records: Leaves | None
+    trace: Leaves | None
+    chunks: Leaves | None
+
+
+async def all_shown(client: L1Client, checkpoint: Checkpoint) -> AllShown:
+    """From every demand that was ever opened on the checkpoint and answered; nothing from a node without history."""
+    try:
+        return await _all_shown(client, checkpoint)
+    except L1RpcError:
+        return AllShown(None, None, None)
+
+
+async def _all_shown(client: L1Client, checkpoint: Checkpoint) -> AllShown:
+    address = pda.checkpoint(client.program_id, checkpoint.epoch)
+    places: dict[tuple[DemandKind, int], None] = {}
+    for signature in await _signatures(client, address):
+        for name, args, accounts in await _calls(client, signature):
+            if name == "open_demand" and address in accounts:
+                places[DemandKind(args["kind"]), args["index"]] = None
+    found: dict[DemandKind, Leaves] = {}
+    for kind, index in places:
+        answer = await answer_to(client, checkpoint, kind, index)
+        if answer is None:
+            continue
+        count = answer if isinstance(answer, Count) else Count(answer.place.count, tree_of(answer))
+        leaves = found.get(kind) or Leaves.none_of(count)
+        found[kind] = leaves if isinstance(answer, Count) else leaves.with_leaf(answer)
+    return AllShown(found.get(DemandKind.RECORD), found.get(DemandKind.TRACE_ENTRY), found.get(DemandKind.CHUNK))
 
 
 async def answer_to(client: L1Client, checkpoint: Checkpoint, kind: DemandKind, index: int) -> Shown | Count | None:

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 import trio
 from solders.keypair import Keypair
 
-from settlement import challenge_filing, durable, shown_answers, slashing
+from settlement import batch_source, challenge_filing, durable, shown_answers, slashing
 from settlement.accounts import Checkpoint, CheckpointStatus, Config
 from settlement.challenge_case import Held
 from settlement.challenging import Demands, Proof, find
 from settlement.client import L1Client
 from settlement.dispute_accounts import DemandKind
 from settlement.errors import L1Error, ProgramError
-from settlement.known_leaves import Leaves
-from settlement.rpc_codes import Code
-from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError
+from settlement.sequencer_client import SequencerClient, SequencerError
 from settlement.signing import Domain
-from settlement.tags import from_hex
 from validator.follower import Follower, Unfollowed
 from validator.store import StoreError
 
@@ -83,9 +81,11 @@ class Challenger:
         follower: Follower,
         asked: Asked,
         most_bond_lamports: int,
+        withheld_seconds: float,
     ) -> None:
         self._l1, self._sequencer, self._domain, self._keypair = l1, sequencer, domain, keypair
         self._follower, self._asked, self._most_bond_lamports = follower, asked, most_bond_lamports
+        self._withheld_seconds, self._missing = withheld_seconds, (bytes(32), 0.0)
         self._said = ""
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
@@ -116,10 +116,16 @@ class Challenger:
             return
         if not challenge_filing.is_live(config, checkpoint):
             return
-        if false.data is None and await self._l1.get_slot() < patient_until(checkpoint):
+        epoch, before = checkpoint.epoch, self._asked.of(checkpoint.epoch)
+        if any([await challenge_filing.fetch_demand(self._l1, epoch, place) for place in before]):
+            return  # what they show, or that they show nothing, decides
+        if false.data is None and not await self._is_withheld(checkpoint):
             return
         held = await self._held(false, checkpoint)
         finding = await trio.to_thread.run_sync(find, held)
+        if isinstance(finding, Demands) and held.trace is None:
+            trace = await batch_source.fetch_trace(self._sequencer, checkpoint)
+            finding = await trio.to_thread.run_sync(find, replace(held, trace=trace))
         if isinstance(finding, Proof):
             await self._file(checkpoint, finding)
         elif isinstance(finding, Demands):
@@ -128,36 +134,28 @@ class Challenger:
             reason = false.reason if finding is None else finding.reason
             self._say("a false checkpoint that nothing proves", epoch=checkpoint.epoch, reason=reason)
 
+    async def _is_withheld(self, checkpoint: Checkpoint) -> bool:
+        """Whether its batch was not to be had for half of the window, in which alone demands open, nor for some time here."""
+        now = trio.current_time()
+        if self._missing[0] != checkpoint.hash:
+            self._missing = checkpoint.hash, now
+        if now - self._missing[1] < self._withheld_seconds:
+            return False
+        return await self._l1.get_slot() >= (checkpoint.posted_slot + checkpoint.challenge_until_slot) // 2
+
     async def _held(self, false: Unfollowed, checkpoint: Checkpoint) -> Held:
-        """All that is known: the bytes, the trace if the sequencer gives it, and what was shown on L1 when it was demanded."""
-        shown = {}
-        for kind in DemandKind:
-            indexes = [index for one, index in self._asked.of(checkpoint.epoch) if one is kind]
-            shown[kind] = await shown_answers.leaves_shown(self._l1, checkpoint, kind, indexes) if indexes else None
+        """What is known: the bytes, if the sequencer gave them, and what was shown on L1 when it was demanded."""
+        shown = await shown_answers.all_shown(self._l1, checkpoint)
         return Held(
             checkpoint,
             false.parent.parent(self._domain),
             false.context,
             await challenge_filing.entries_of(self._l1, checkpoint),
             data=false.data,
-            records=shown[DemandKind.RECORD],
-            trace=await self._trace(checkpoint) or shown[DemandKind.TRACE_ENTRY],
-            chunks=shown[DemandKind.CHUNK],
+            records=shown.records,
+            trace=shown.trace,
+            chunks=shown.chunks,
         )
-
-    async def _trace(self, checkpoint: Checkpoint) -> Leaves | None:
-        """The state roots under the trace root, if the sequencer shows them."""
-        try:
-            said = await self._sequencer.call("getTrace", {"epoch": checkpoint.epoch})
-            leaves = Leaves.all_of([from_hex("stateRoots", root, 32) for root in said["stateRoots"]])
-        except RpcError as error:
-            if error.code not in (Code.NOT_FOUND, Code.METHOD_NOT_FOUND):
-                raise
-            return None
-        except (BadAnswer, ValueError, KeyError, TypeError) as error:
-            self._say("no trace", error=str(error))
-            return None
-        return leaves if leaves.is_under("trace-root", checkpoint.trace_root) else None
 
     async def _file(self, checkpoint: Checkpoint, proof: Proof) -> None:
         try:
@@ -177,8 +175,6 @@ class Challenger:
     async def _demand(self, checkpoint: Checkpoint, demands: Demands, config: Config) -> None:
         epoch, before = checkpoint.epoch, self._asked.of(checkpoint.epoch)
         left = self._most_bond_lamports // config.parameters.demand_bond_lamports - len(before)
-        if any([await challenge_filing.fetch_demand(self._l1, epoch, place) for place in before]):
-            return  # what they show, or that they show nothing, decides
         new = [index for index in demands.indexes if (demands.kind, index) not in before][: max(left, 0)]
         if not new:
             self._say("no bond is left for this checkpoint", epoch=epoch, reason=demands.reason)
@@ -220,8 +216,3 @@ class Challenger:
         if text != self._said:
             self._said = text
             self._log.warning(event, **fields)
-
-
-def patient_until(checkpoint: Checkpoint) -> int:
-    """The slot until which a batch that is not to be had may still come: half of the window, in which alone demands open."""
-    return (checkpoint.posted_slot + checkpoint.challenge_until_slot) // 2

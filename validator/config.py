@@ -11,7 +11,8 @@ class ValidatorConfig(ProcessConfig):
     """`sequencer` is the L2 node's URL, `keypair` the authority that registered the BLS key in `bls_keypair`.
 
     `challenge`: a posted checkpoint that is false, or whose batch is not to be had, is challenged on L1; `keypair` pays fees and
-    bonds, of which at most `challenge_bond_lamports` for one checkpoint.
+    bonds, of which at most `challenge_bond_lamports` for one checkpoint. A batch counts as withheld after half of the challenge
+    window, and not before `withheld_seconds`.
     """
 
     sequencer: str
@@ -21,3 +22,4 @@ class ValidatorConfig(ProcessConfig):
     poll_seconds: float = Field(default=1.0, gt=0)
     challenge: bool = True
     challenge_bond_lamports: int = Field(default=500_000_000, ge=0)
+    withheld_seconds: float = Field(default=3.0, ge=0)

@@ -14,8 +14,7 @@ from settlement.accounts import Checkpoint, CheckpointStatus, Config
 from settlement.client import L1Client
 from settlement.ledger import BatchError, Context, batch, check_batch
 from settlement.messages import CheckpointMessage
-from settlement.rpc_codes import Code
-from settlement.sequencer_client import RpcError, SequencerClient
+from settlement.sequencer_client import SequencerClient, SequencerError, WrongChain
 from settlement.signing import Domain
 from settlement.validator_set import ValidatorSet
 from validator.chain import Chain, Link
@@ -167,9 +166,9 @@ class Follower:
         try:
             named = await self._sequencer.call("getCheckpoint", {"epoch": account.epoch})
             data = await self._sequencer.get_blob(named["dataSha256"])
-        except RpcError as error:
-            if error.code != Code.NOT_FOUND:
-                raise
+        except WrongChain:
+            raise
+        except (SequencerError, KeyError, TypeError) as error:  # silence and nonsense withhold it as well
             self._log.warning("a posted batch is not to be had", epoch=account.epoch, error=str(error))
             return None
         if merkle.root("data-root", batch.chunks(data)) != account.data_root:

@@ -93,7 +93,8 @@ def make_challenger(
     follower: Follower,
 ) -> Challenger:
     asked = Asked(config.data_dir / "demands.json")
-    return Challenger(l1, sequencer, domain, keypair, follower, asked, config.challenge_bond_lamports)
+    bond_lamports, patience_seconds = config.challenge_bond_lamports, config.withheld_seconds
+    return Challenger(l1, sequencer, domain, keypair, follower, asked, bond_lamports, patience_seconds)
 
 
 class _Rounds:

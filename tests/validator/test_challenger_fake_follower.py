@@ -75,6 +75,7 @@ class Scene:
             self.follower,  # type: ignore[arg-type]
             Asked(self.path),
             self.bonds * BOND,
+            withheld_seconds=0,
         )
 
     async def once(self) -> CheckpointStatus:
