@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fails unless the committed program and IDL are exactly what this source builds to: rebuilds from two directories with two cargo homes and
-# compares all bytes, then builds for a second program id and runs the same test under both. Installs what it lacks.
+# compares all bytes. Then builds for a second program id and runs the same test under both, and without the protections that
+# tests/program/unprotected.py names, where attacks must succeed. Installs what it lacks.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 artifacts=$root/settlement/artifacts
@@ -54,6 +55,16 @@ same "second build" "$second/settlement/artifacts/settlement.so" "$artifacts/set
 python3 "$root/scripts/program_idl.py" -o "$work/settlement.json"
 same "IDL" "$work/settlement.json" "$artifacts/settlement.json"
 
-# In the first build's folder, where std is compiled already.
-POUW_TOOLS=${POUW_TOOLS:-$HOME/.cache/pouw-tools} CARGO_HOME=$work/cargo-a "$first/scripts/program_build.sh" --id "$other_id" -o "$work/other.so"
-POUW_OTHER_PROGRAM=$work/other.so "$root/run" pytest "$root/tests/program/test_two_ids.py"
+# In the folders of the first builds, where std and the crates are compiled already; the second one's sources are edited.
+(cd "$root" && ./run python -m tests.program.unprotected "$second")
+build_again() { # directory, cargo home, further arguments
+  POUW_TOOLS=${POUW_TOOLS:-$HOME/.cache/pouw-tools} CARGO_HOME=$2 "$1/scripts/program_build.sh" "${@:3}"
+}
+build_again "$first" "$work/cargo-a" --id "$other_id" -o "$work/other.so" &
+first_build=$!
+build_again "$second" "$work/another-cargo-home" -o "$work/unprotected.so" &
+second_build=$!
+wait "$first_build"
+wait "$second_build"
+POUW_OTHER_PROGRAM=$work/other.so POUW_UNPROTECTED_PROGRAM=$work/unprotected.so \
+  "$root/run" pytest -n 2 --dist load "$root/tests/program/test_two_ids.py" "$root/tests/program/test_twins_unprotected.py"

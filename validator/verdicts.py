@@ -86,7 +86,9 @@ class Verdicts(Mapping[Key, Judgement]):
 
     def _read(self) -> Rows:
         found = self._db.execute("SELECT task_id, result_hash, commitment, judgement FROM judgements").fetchall()
-        return {(task_id, result_hash): (commitment, judgement) for task_id, result_hash, commitment, judgement in found}
+        return {
+            (task_id, result_hash): (commitment, judgement) for task_id, result_hash, commitment, judgement in found
+        }
 
     def _damaged(self, why: str) -> VerdictsDamaged:
         return VerdictsDamaged(

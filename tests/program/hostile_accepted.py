@@ -95,6 +95,13 @@ _ONE_BY_ONE: dict[Key, str] = {
     ("escape_claim", "made", "recipient"): "the recipient's wallet may exist",
 }
 
+EVERYWHERE: dict[str, str] = {
+    "trailing": "no instruction takes a varying number of accounts: what stands behind its own is not looked at",
+    "extended": "arguments are read from the front; what stands behind them is not looked at, and the sender has paid for it",
+    "long": "the program alone sets the length of its accounts; it reads what the type has, from the front",
+}
+"""By the class of attack: what every instruction accepts."""
+
 ACCEPTED: dict[Key, str] = {
     **{(name, "stranger", account): "anybody may" for account, names in _ANYBODY.items() for name in names.split()},
     **{

@@ -54,6 +54,9 @@ CLASSES: dict[str, str] = {
     "twice": "one account in two writable places (duplicate mutable accounts)",
     "missing": "accounts left out at the end",
     "data": "instruction data cut short, or under an unknown discriminator",
+    "trailing": "further accounts behind those of the instruction",
+    "extended": "further bytes behind the instruction's data",
+    "long": "an account with bytes behind its own, and the rent for them",
 }
 
 
@@ -229,6 +232,9 @@ class Story:
             longer = set() if data[:DISCRIMINATOR_BYTES] in growing else {len(data) // 2, len(data) - 1}
             for length in sorted({0, 1, 7, 8, 9, 12, *longer}):
                 yield put("short", f"cut to {length} bytes", data[:length], program, rich, at, name)
+            for more in (1, 32):
+                rent = more * RENT_LAMPORTS_PER_BYTE
+                yield put("long", f"of {more} bytes more", data + bytes(more), program, rich + rent, at, name)
             yield put("closed", "closed", b"", pda.SYSTEM_PROGRAM, 0, at, name)
             yield put("revived", "funded again", b"", pda.SYSTEM_PROGRAM, rich, at, name)
             yield put("revived", "funded again, of zeros", empty, pda.SYSTEM_PROGRAM, rich, at, name)
@@ -310,6 +316,13 @@ class Story:
             yield Mutation("data", "", f"{length} of {len(data)} bytes", Instruction(program, data[:length], metas))
         for mark in (bytes(8), b"\xff" * 8, data[:7] + bytes([data[7] ^ 1])):
             yield Mutation("data", "", f"under {mark.hex()}", Instruction(program, mark + data[8:], metas))
+        for more in (bytes(1), b"\xff" * 32):
+            what = f"{len(more)} bytes {more[:1].hex()} behind"
+            yield Mutation("extended", "", what, Instruction(program, data + more, metas))
+        for address, is_writable in ((ELSEWHERE, False), (ELSEWHERE, True), (pda.config(program), True)):
+            meta = AccountMeta(address, False, is_writable)
+            what = f"{address} behind{', writable' if is_writable else ''}"
+            yield Mutation("trailing", "", what, Instruction(program, data, [*metas, meta]))
 
 
 IDENTITY: dict[str, tuple[str, ...]] = {
@@ -328,6 +341,7 @@ IDENTITY: dict[str, tuple[str, ...]] = {
 """What an instruction knows an account by; the first byte of each is changed."""
 # Made whole by several instructions: any length that holds what they have in use is one of theirs.
 GROWING = ("Registry", "ValidatorSet", "ProofBuffer")
+RENT_LAMPORTS_PER_BYTE = 6_960
 NOTHING = Account(0, b"", pda.SYSTEM_PROGRAM)
 
 

@@ -129,7 +129,9 @@ _RULES: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "an offence once": (
-        unless("instructions/slash_equivocation.rs", "is_unused(accounts.offence.account()), SlashError::OffencePunished"),
+        unless(
+            "instructions/slash_equivocation.rs", "is_unused(accounts.offence.account()), SlashError::OffencePunished"
+        ),
         Edit(
             "instructions/slash_equivocation.rs",
             "write_offence(accounts, &offender, target, &cut)?;",
@@ -221,7 +223,9 @@ def edited() -> dict[str, str]:
     for index, edits in enumerate(_RULES.values()):
         for edit in edits:
             files[edit.file] = edit.apply(text(edit.file), f"crate::unprotected::off({index})")
-    files["lib.rs"] = Edit("lib.rs", "pub mod storage;", "pub mod storage; pub mod unprotected;").apply(text("lib.rs"), "")
+    files["lib.rs"] = Edit("lib.rs", "pub mod storage;", "pub mod storage; pub mod unprotected;").apply(
+        text("lib.rs"), ""
+    )
     switches = MARK.decode() + r"\0" * PLACES
     files["unprotected.rs"] = (
         f'#[used]\nstatic SWITCHES: [u8; {len(MARK) + PLACES}] = *b"{switches}";\n\n'
