@@ -36,6 +36,7 @@ from tests import fake_l1
 from tests.fake_l1 import DOMAIN, PAYER, PROGRAM, World
 from tests.program.kit import Validator
 from validator.attesting import Attester
+from validator.batches import Batches
 from validator.chain import Chain
 from validator.follower import Follower
 from validator.slashing_protection import SlashingProtection
@@ -232,7 +233,9 @@ class HonestValidator:
         self.verdicts = Verdicts(self.folder / "verdicts.sqlite")
         self.store = Store(self.folder / "state", DOMAIN)
         l1 = client_of(self.callers)
-        self.follower = Follower(l1, self.door, DOMAIN, self.store, Chain(self.store.load(), DOMAIN))  # type: ignore[arg-type]
+        self.batches = Batches(self.folder / "batches")
+        chain = Chain(self.store.load(), DOMAIN)
+        self.follower = Follower(l1, self.door, DOMAIN, self.store, chain, self.batches)  # type: ignore[arg-type]
         self.attester = Attester(
             l1,
             self.door,

@@ -74,6 +74,7 @@ class Attester:
         roots = await trio.to_thread.run_sync(
             attest.check, message, data, head.parent(self._domain), head.epoch, context, view, own
         )
+        await self._follower.keep(message, roots)
         digest = message.hash(self._domain)
         final_epoch = self._follower.chain.finalized.epoch
         await trio.to_thread.run_sync(

@@ -23,3 +23,5 @@ class ValidatorConfig(ProcessConfig):
     challenge: bool = True
     challenge_bond_lamports: int = Field(default=500_000_000, ge=0)
     withheld_seconds: float = Field(default=3.0, ge=0)
+    answer_demands: bool = True
+    """Answers demands that the sequencer leaves open, for their bonds: a checkpoint that this validator signed must not fall unanswered."""

@@ -12,11 +12,12 @@ import trio
 from settlement import merkle, pda
 from settlement.accounts import Checkpoint, CheckpointStatus, Config
 from settlement.client import L1Client
-from settlement.ledger import BatchError, Context, batch, check_batch
+from settlement.ledger import BatchError, BatchRoots, Context, batch, check_batch
 from settlement.messages import CheckpointMessage
 from settlement.sequencer_client import SequencerClient, SequencerError, WrongChain
 from settlement.signing import Domain
 from settlement.validator_set import ValidatorSet
+from validator.batches import Batches
 from validator.chain import Chain, Link
 from validator.store import Store
 
@@ -38,8 +39,17 @@ class Unfollowed:
 
 
 class Follower:
-    def __init__(self, l1: L1Client, sequencer: SequencerClient, domain: Domain, store: Store, chain: Chain) -> None:
+    def __init__(
+        self,
+        l1: L1Client,
+        sequencer: SequencerClient,
+        domain: Domain,
+        store: Store,
+        chain: Chain,
+        batches: Batches | None = None,
+    ) -> None:
         self._l1, self._sequencer, self._domain = l1, sequencer, domain
+        self.batches = batches
         self._store, self.chain = store, chain
         self.unfollowed: Unfollowed | None = None
         self._sets: dict[int, ValidatorSet] = {}
@@ -159,10 +169,20 @@ class Follower:
             self._log.error("a posted checkpoint is false", epoch=account.epoch, reason=reason)
             self.unfollowed = Unfollowed(account, parent, context, data, reason)
             return None
+        await self.keep(message, roots)
         return Link(message, roots.state)
 
+    async def keep(self, message: CheckpointMessage, roots: BatchRoots) -> None:
+        """Keeps a batch that was checked, for whoever demands to see it. BatchesUnwritable when the disk refuses."""
+        if self.batches is not None:
+            digest = message.hash(self._domain)
+            await trio.to_thread.run_sync(self.batches.keep, message.epoch, digest, roots.data, roots.trace)
+
     async def _batch_of(self, account: Checkpoint) -> bytes | None:
-        """The bytes under the checkpoint's data root, None when the sequencer does not have them."""
+        """The bytes under the checkpoint's data root, None when they are neither here nor at the sequencer's."""
+        kept = None if self.batches is None else await trio.to_thread.run_sync(self.batches.of, account.hash)
+        if kept is not None:
+            return kept.data
         try:
             named = await self._sequencer.call("getCheckpoint", {"epoch": account.epoch})
             data = await self._sequencer.get_blob(named["dataSha256"])

@@ -18,7 +18,9 @@ from settlement.patience import MAX_PAUSE_SECONDS, until_l1_answers
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import BadAnswer, RpcError, SequencerClient, SequencerError, SequencerUnreachable
 from settlement.signing import Domain
+from validator.answers import Answerer
 from validator.attesting import Attester
+from validator.batches import Batches, BatchesUnwritable
 from validator.chain import Chain
 from validator.challenger import Asked, Challenger
 from validator.claim import Duties, DutyError
@@ -44,6 +46,7 @@ _PASSING = (
     StoreUnwritable,
     ProtectionUnwritable,
     VerdictsUnwritable,
+    BatchesUnwritable,
 )
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger(room="validator")
 
@@ -68,7 +71,8 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
                     config.sequencer, keypair, genesis=domain.genesis, program=domain.program
                 ) as sequencer:
                     chain = Chain(await trio.to_thread.run_sync(store.load), domain)
-                    follower = Follower(l1, sequencer, domain, store, chain)
+                    batches = Batches(config.data_dir / "batches")
+                    follower = Follower(l1, sequencer, domain, store, chain, batches)
                     attester = Attester(l1, sequencer, domain, secret, follower, protection, verdicts)
                     judge = Judge(config.data_dir, domain, sequencer, secret, child, environment, verdicts)
                     task_status.started()
@@ -78,6 +82,8 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
                         if config.challenge:
                             challenger = make_challenger(config, l1, sequencer, domain, keypair, follower)
                             nursery.start_soon(challenger.forever, config.poll_seconds)
+                        if config.answer_demands:
+                            nursery.start_soon(Answerer(l1, keypair, batches).forever)
                         await _Rounds(config.poll_seconds, sequencer, follower, attester, judge).forever()
             finally:
                 verdicts.close()
@@ -126,6 +132,8 @@ class _Rounds:
         config = await self._follower.follow()
         if (finalized := self._follower.chain.finalized).epoch != self._forgotten_epoch:
             await self._judge.forget_settled(finalized.state)
+            if self._follower.batches is not None:
+                self._follower.batches.forget_until(finalized.epoch)
             self._forgotten_epoch = finalized.epoch
         duties = await self._duties()
         if duties is None:

@@ -66,6 +66,12 @@ def open_demands(sequencer: Sequencer) -> list[Demand]:
     return [decode_demand(key, bytes(one.data)) for key, one in found.items() if bytes(one.data).startswith(name)]
 
 
+def none_open(sequencer: Sequencer, buffers: int | None = None) -> None:
+    # Apart from the assertions: pytest would print the whole chain, which takes minutes.
+    left, filled = open_demands(sequencer), buffers_on_l1(sequencer)
+    assert left == [] and buffers in (None, filled)
+
+
 def buffers_on_l1(sequencer: Sequencer) -> int:
     name = idl.committed().account_discriminator("ProofBuffer")
     return sum(bytes(one.data).startswith(name) for one in sequencer.world.at("processed").accounts.values())
@@ -88,11 +94,12 @@ async def test_everything_that_can_be_demanded_is_answered(autojump_clock: Any, 
     row, loop = await posted(sequencer), Answers()
     assert not await step(sequencer, loop)
     demand(sequencer, row.epoch, ALL_KINDS)
-    assert len(open_demands(sequencer)) == len(ALL_KINDS)
+    count = len(open_demands(sequencer))
+    assert count == len(ALL_KINDS)
     sequencer.world.advance(LOCALNET_PROFILE.answer_slots // answers.LOOKS)
     before = sequencer.world.svm.get_balance(PAYER.pubkey())
     assert await step(sequencer, loop)
-    assert open_demands(sequencer) == [] and buffers_on_l1(sequencer) == 0
+    none_open(sequencer, buffers=0)
     gained = (sequencer.world.svm.get_balance(PAYER.pubkey()) or 0) - (before or 0)
     bonds = len(ALL_KINDS) * LOCALNET_PROFILE.demand_bond_lamports
     assert bonds - 40 * 10_000 < gained < bonds
@@ -113,7 +120,7 @@ async def test_a_restart_computes_the_trace_again(autojump_clock: Any, sequencer
     demand(sequencer, first.epoch, [(TRACE, 1), (RECORD, 2)])
     demand(sequencer, second.epoch, [(TRACE, 1)])
     assert await step(sequencer, Answers())
-    assert open_demands(sequencer) == []
+    none_open(sequencer)
 
 
 class Hurried(ClientPort):
@@ -146,7 +153,7 @@ async def test_a_buffer_for_what_somebody_else_answered_is_closed(autojump_clock
             lambda: answering.answer(client, keypair, checkpoint, one, data),  # noqa: B023
         )
         assert (done is not None) is wins
-    assert open_demands(sequencer) == [] and buffers_on_l1(sequencer) == 0
+    none_open(sequencer, buffers=0)
 
 
 async def test_somebody_faster_is_no_failure(autojump_clock: Any, sequencer: Sequencer) -> None:
@@ -158,7 +165,8 @@ async def test_somebody_faster_is_no_failure(autojump_clock: Any, sequencer: Seq
     for _ in range(3):
         sequencer.world.advance(LOCALNET_PROFILE.answer_slots // answers.LOOKS)
         await step(sequencer, loop, port)
-    assert open_demands(sequencer) == [] and buffers_on_l1(sequencer) == 0 and loop.tried == {}
+    none_open(sequencer, buffers=0)
+    assert loop.tried == {}
 
 
 async def test_a_buffer_is_gone_on_with_or_closed_after_a_crash(autojump_clock: Any, sequencer: Sequencer) -> None:
@@ -173,9 +181,10 @@ async def test_a_buffer_is_gone_on_with_or_closed_after_a_crash(autojump_clock: 
     gone = replace(half, index=7)
     await while_slots_pass(sequencer.world, 40, lambda: buffers.fill(payer, answering.buffer_id(gone), bytes(32)))
     await while_slots_pass(sequencer.world, 40, lambda: buffers.fill(payer, 77, bytes(64)))
-    assert buffers_on_l1(sequencer) == 4
+    count = buffers_on_l1(sequencer)
+    assert count == 4
     assert await step(sequencer, Answers())
-    assert open_demands(sequencer) == []
+    none_open(sequencer)
     (left,) = await payer.client.proof_buffers_of(PAYER.pubkey(), "processed")
     assert left == 77  # not an answer's: somebody's own
 
@@ -187,9 +196,10 @@ async def test_a_fork_takes_an_answer_back(autojump_clock: Any, sequencer: Seque
     assert await step(sequencer, loop)
     sequencer.world.fork(sequencer.world.slot("processed") - opened)
     sequencer.world.advance(CONFIRMED_DEPTH + 1)
-    assert len(open_demands(sequencer)) == 1
+    count = len(open_demands(sequencer))
+    assert count == 1
     assert await step(sequencer, loop)
-    assert open_demands(sequencer) == []
+    none_open(sequencer)
 
 
 async def test_a_silent_l1_ends_the_round_and_no_more(autojump_clock: Any, sequencer: Sequencer) -> None:
@@ -202,7 +212,7 @@ async def test_a_silent_l1_ends_the_round_and_no_more(autojump_clock: Any, seque
         await step(sequencer, loop, port)
     nodes[0].lie = None
     assert await step(sequencer, loop, port)
-    assert open_demands(sequencer) == []
+    none_open(sequencer)
 
 
 def _silent_on(silenced: str) -> fake_l1.Lie:
@@ -239,7 +249,8 @@ async def test_it_can_be_turned_off(autojump_clock: Any, sequencer: Sequencer) -
     config = sequencer.node.config
     sequencer.node.config = config.model_copy(update={"answer_demands": False})
     assert not await step(sequencer, Answers())
-    assert len(open_demands(sequencer)) == 1
+    count = len(open_demands(sequencer))
+    assert count == 1
 
 
 async def test_a_flood_is_answered_in_time_order_beside_posting(autojump_clock: Any, sequencer: Sequencer) -> None:
@@ -250,7 +261,7 @@ async def test_a_flood_is_answered_in_time_order_beside_posting(autojump_clock: 
     for start in range(0, 200, 50):
         demand(sequencer, row.epoch, places[start : start + 50])
     deadlines = {one.answer_until_slot for one in open_demands(sequencer)}
-    assert len(open_demands(sequencer)) == 200 and len(deadlines) == 4
+    assert len(deadlines) == 4
     await sequencer.certified()
     told: list[int] = []
 
@@ -278,7 +289,8 @@ async def test_a_flood_is_answered_in_time_order_beside_posting(autojump_clock: 
 
     await sequencer.poll()
     assert await while_slots_pass(sequencer.world, LOCALNET_PROFILE.answer_slots - 100, both)
-    assert open_demands(sequencer) == [] and len(told) == 200
+    none_open(sequencer)
+    assert len(told) == 200
     assert told == sorted(told), "what ends first is answered first"
     assert 0 < posted_after < 100, "the post landed while demands were open"
     assert sequencer.node.chain.position.posted[-1].row.epoch == row.epoch + 1
