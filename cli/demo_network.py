@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 from cli.demo_processes import Child, Supervisor
 from localnet import real_validator
 from settlement import idl, instructions, l1_setup
-from settlement.accounts import LOCALNET_PROFILE
+from settlement.accounts import LOCALNET_PROFILE, Parameters
 from settlement.bls import SecretKey
 from settlement.client import L1Client
 from settlement.errors import L1Error, NotInitialized
@@ -59,6 +59,7 @@ class Network:
     authority_path: Path | None = None
     epoch_seconds: float = 4.0
     slot_ms: int = EMBEDDED_SLOT_MS
+    parameters: Parameters = LOCALNET_PROFILE
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     supervisor: Supervisor = field(init=False)
     payer: Keypair = field(default_factory=Keypair)
@@ -109,7 +110,7 @@ class Network:
     async def _refuse_unfit(self, client: L1Client) -> None:
         """Looks, before anything is sent or started, whether a program that somebody else runs will do."""
         try:
-            config = await client.check_cluster(LOCALNET_PROFILE)
+            config = await client.check_cluster(self.parameters)
             registered = (await client.fetch_registry()).slots
         except NotInitialized:
             self._authority()
@@ -144,7 +145,7 @@ class Network:
         """Money for everybody, the program initialised, the prepared validators registered, their set sealed."""
         async with self.l1() as client:
             await client.request_airdrop(self.payer.pubkey(), AIRDROP_LAMPORTS)
-            await l1_setup.ensure_initialized(client, self._authority(), self.payer)
+            await l1_setup.ensure_initialized(client, self._authority(), self.payer, self.parameters)
             async with trio.open_nursery() as nursery:
                 for index in range(validators):
                     nursery.start_soon(self._register, client, f"validator-{index}")
