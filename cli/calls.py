@@ -62,9 +62,7 @@ async def submit_task(
     """Uploads the dataset, then submits. SpecError before anything is sent; CommandError when file and spec disagree."""
     parsed = specs.parse(spec)
     digest = specs.spec_hash(spec)
-    found = await trio.to_thread.run_sync(_sha256, dataset)
-    if parsed.dataset_info.sha256 != found:
-        raise CommandError(f"{dataset} has sha256 {found}, but dataset_info.sha256 is {parsed.dataset_info.sha256}")
+    await trio.to_thread.run_sync(need_same_dataset, parsed, dataset)
     nonce = await next_nonce(client)
     await client.put_blob(dataset)
     task = messages.task_id(await client.domain(), client.public_key, nonce, digest)
@@ -145,7 +143,7 @@ async def claim(
     async with L1Client(urls, program) as l1, client_calls(urls, sequencer, str(program)) as client:
         await l1.check_cluster()
         while True:
-            value, siblings = await _finalized_proof(l1, client, account)
+            value, siblings = await finalized_proof(l1, client, account)
             claimed = await l1.fetch_claimed(bytes(account))
             payable = int.from_bytes(value[72:80], "little") if value else 0
             if payable > claimed:
@@ -168,7 +166,7 @@ async def claim(
         }
 
 
-async def _finalized_proof(l1: L1Client, client: SequencerClient, account: Pubkey) -> tuple[bytes, list[bytes]]:
+async def finalized_proof(l1: L1Client, client: SequencerClient, account: Pubkey) -> tuple[bytes, list[bytes]]:
     """The account's leaf and its siblings under the root of the finalized checkpoint; an empty leaf when it has no account there.
 
     Both are read at `confirmed`: the program checks a claim against what Config holds when it lands, not 32 slots before.
@@ -191,8 +189,11 @@ async def _finalized_proof(l1: L1Client, client: SequencerClient, account: Pubke
     raise CommandError("the sequencer's proof does not lead to the state root that is finalized on L1")
 
 
-def _sha256(path: Path) -> str:
+def need_same_dataset(spec: specs.TaskSpec, dataset: Path) -> None:
+    """CommandError when the file is not the dataset that the spec names."""
     import hashlib
 
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with dataset.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if spec.dataset_info.sha256 != found:
+        raise CommandError(f"{dataset} has sha256 {found}, but dataset_info.sha256 is {spec.dataset_info.sha256}")

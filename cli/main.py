@@ -16,7 +16,9 @@ import typer
 from cli import (
     challenge_commands,
     demo_command,
+    escape_commands,
     governance_commands,
+    inbox_commands,
     keys_command,
     l1_commands,
     localnet_command,
@@ -69,6 +71,8 @@ task_commands.register(app)
 receipt_command.register(app)
 l1_commands.register_money(app)
 transfer_command.register(app)
+inbox_commands.register(app)
+escape_commands.register(app)
 stake_commands.register(app)
 service_commands.register(app)
 program_commands.register(app)

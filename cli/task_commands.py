@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +19,20 @@ from cli.settings import JsonOption
 task_app = typer.Typer(help="Submit tasks and fetch their results.", no_args_is_help=True)
 
 
-def _task_id(given: str) -> str:
+def checked_task_id(given: str) -> str:
     if not re.fullmatch("[0-9a-f]{64}", given):
         raise typer.BadParameter(f"{given!r} is no task id: 64 lower-case hex digits")
     return given
 
 
-TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.", callback=_task_id)]
+TaskArgument = Annotated[str, typer.Argument(help="The task's id, 64 hex digits.", callback=checked_task_id)]
+SpecArgument = Annotated[Path, typer.Argument(help="The task's spec, a JSON file.")]
+DatasetOption = Annotated[
+    Path, typer.Option("--dataset", help="The dataset, a safetensors file with x_train, y_train, x_test, y_test.")
+]
+DeadlineOption = Annotated[
+    str, typer.Option("--deadline", help="Slot by which it must be done; +N is N slots from now.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,14 +64,10 @@ def example(
 @task_app.command("submit")
 @expanded
 def submit(
-    spec: Annotated[Path, typer.Argument(help="The task's spec, a JSON file.")],
-    dataset: Annotated[
-        Path, typer.Option("--dataset", help="The dataset, a safetensors file with x_train, y_train, x_test, y_test.")
-    ],
+    spec: SpecArgument,
+    dataset: DatasetOption,
     fee: Annotated[int, typer.Option("--fee", help="Lamports for the worker whose result is accepted.", min=1)],
-    deadline: Annotated[
-        str, typer.Option("--deadline", help="Slot by which it must be done; +N is N slots from now.")
-    ] = "+1500",
+    deadline: DeadlineOption = "+1500",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is paid or refunded.")] = False,
     only_id: Annotated[bool, typer.Option("--id", help="Print the task's id and nothing else, for scripts.")] = False,
     *,
@@ -73,17 +77,12 @@ def submit(
     """Upload the dataset and submit a task; the fee is locked from your L2 balance."""
     from cli.calls import submit_task, wait_for_task
 
-    relative, slots = deadline.startswith("+"), deadline.removeprefix("+")
-    if not slots.isdecimal():
-        raise typer.BadParameter(f"{deadline!r}: expected a slot, or +N for N slots from now", param_hint="--deadline")
-    content = _read_spec(spec)
-    if not dataset.is_file():
-        raise typer.BadParameter(f"there is no file {dataset}", param_hint="--dataset")
+    until, content = deadline_of(deadline), read_spec(spec)
+    need_dataset(dataset)
 
     async def command() -> dict[str, Any]:
         async with at.calls() as calls:
-            slot = int(slots) + (await calls.slot() if relative else 0)
-            submitted = await submit_task(calls, content, dataset, fee, slot)
+            submitted = await submit_task(calls, content, dataset, fee, until(await calls.slot()))
             return submitted if not wait else {**submitted, **_plain(await wait_for_task(calls, submitted["task_id"]))}
 
     submitted = run(command)
@@ -93,7 +92,20 @@ def submit(
         emit(submitted, as_json)
 
 
-def _read_spec(path: Path) -> dict[str, Any]:
+def deadline_of(given: str) -> Callable[[int], int]:
+    """The deadline's slot, from the slot that it is now."""
+    relative, slots = given.startswith("+"), given.removeprefix("+")
+    if not slots.isdecimal():
+        raise typer.BadParameter(f"{given!r}: expected a slot, or +N for N slots from now", param_hint="--deadline")
+    return lambda now: int(slots) + (now if relative else 0)
+
+
+def need_dataset(path: Path) -> None:
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}", param_hint="--dataset")
+
+
+def read_spec(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from rocksdict import DBRecoveryMode, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, DBRecoveryMode, Options, Rdict, WriteBatch, WriteOptions
 
 from settlement import durable
 from settlement.ledger import LeafKind, State
@@ -32,13 +32,26 @@ class StoreUnwritable(Exception):
 class Store:
     """One folder. Raises StoreError when it is damaged, belongs to another chain, or another process has it open."""
 
-    def __init__(self, path: Path, domain: Domain) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, domain: Domain, access: AccessType | None = None) -> None:
+        if access is None:
+            path.mkdir(parents=True, exist_ok=True)
         self._path, self._domain = path, domain
+        self._access = access or AccessType.read_write()
         self._sync = WriteOptions()
         self._sync.sync = True
         self._db: Rdict | None = self._open()
         self._on_disk = Link.genesis()
+
+    @classmethod
+    def read(cls, path: Path, domain: Domain) -> Link:
+        """The last link in a store that a validator may have open meanwhile; nothing is written. StoreError when there is no store."""
+        if not (path / "CURRENT").is_file():
+            raise StoreError(f"{path} holds no validator's state")
+        store = cls(path, domain, AccessType.read_only())
+        try:
+            return store.load()
+        finally:
+            store.close()
 
     def close(self) -> None:
         if self._db is not None:
@@ -92,7 +105,7 @@ class Store:
         options.set_keep_log_file_num(KEPT_TEXT_LOGS)
         options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
         try:
-            return Rdict(str(self._path), options)
+            return Rdict(str(self._path), options, access_type=self._access)
         except Exception as error:
             if "lock" in str(error):
                 raise StoreError(
