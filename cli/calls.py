@@ -20,7 +20,7 @@ from settlement.money import Claimed
 from settlement.money import claim as claim_on_l1
 from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record, TaskSubmission
 from settlement.rpc_codes import Code
-from settlement.sequencer_client import RpcError, SequencerClient
+from settlement.sequencer_client import ATTEMPTS, RpcError, SequencerClient
 from settlement.signing import node_id
 
 POLL_SECONDS = 0.5
@@ -29,12 +29,18 @@ PROOF_ATTEMPTS = 20
 
 @asynccontextmanager
 async def client_calls(
-    urls: Sequence[str], sequencer: str, program_id: str | None, keypair: Keypair | None = None
+    urls: Sequence[str],
+    sequencer: str,
+    program_id: str | None,
+    keypair: Keypair | None = None,
+    attempts: int = ATTEMPTS,
 ) -> AsyncIterator[SequencerClient]:
     """A sequencer client that refuses a sequencer of another cluster or program than L1 says."""
     async with L1Client(urls, settings.program_id(program_id)) as l1:
         domain = await l1.domain()
-    async with SequencerClient(sequencer, keypair, genesis=domain.genesis, program=domain.program) as client:
+    async with SequencerClient(
+        sequencer, keypair, genesis=domain.genesis, program=domain.program, attempts=attempts
+    ) as client:
         await client.domain()
         yield client
 

@@ -13,7 +13,6 @@ from cli.runtime import CommandError, run
 from cli.settings import JsonOption
 
 if TYPE_CHECKING:
-
     from settlement.accounts import InboxEntryAccount
     from settlement.hatch import Hatch
 

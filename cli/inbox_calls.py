@@ -8,13 +8,16 @@ from pathlib import Path
 import rfc8785
 import trio
 
-from cli.calls import POLL_SECONDS, need_same_dataset
+from cli.calls import POLL_SECONDS, client_calls, need_same_dataset
 from cli.errors import describe as text_of
 from cli.options import SigningOnBoth
+from cli.settings import sequencer_url
 from cli.task_commands import need_dataset, read_spec
 from settlement import spec as specs
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError, SequencerUnreachable
+
+ATTEMPTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ async def describe(at: SigningOnBoth, described: Described, wait_seconds: float)
     deadline = trio.current_time() + wait_seconds
     while True:
         try:
-            async with at.calls() as calls:
+            async with client_calls(
+                at.l1_urls, sequencer_url(at.sequencer), str(at.program), at.signer(), ATTEMPTS_AT_ONCE
+            ) as calls:
                 await calls.put_blob(described.dataset)
                 await calls.put_blob(described.spec_json)
             return None

@@ -53,7 +53,7 @@ def force_task(
     from settlement.forcing import ForcingRefused
     from settlement.forcing import force_task as force
 
-    described, owner, until = prepared(spec, dataset), at.signer(), deadline_of(deadline)
+    until, owner, described = deadline_of(deadline), at.signer(), prepared(spec, dataset)
 
     async def command() -> dict[str, Any]:
         async with at.l1() as client:

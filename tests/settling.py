@@ -9,7 +9,7 @@ import pytest
 from solders.keypair import Keypair
 
 from settlement import instructions
-from settlement.accounts import CheckpointStatus
+from settlement.accounts import LOCALNET_PROFILE, CheckpointStatus, Parameters
 from settlement.bls import SecretKey
 from settlement.errors import ProgramError
 from settlement.events import decode_events
@@ -23,9 +23,9 @@ SOL = 1_000_000_000
 POST_COMPUTE_UNITS = 400_000
 
 
-async def begin(l1: Any) -> Settling:
+async def begin(l1: Any, parameters: Parameters = LOCALNET_PROFILE) -> Settling:
     """Initialises `l1` (the fixture) with one validator and deposits one SOL."""
-    await ensure_initialized(l1.client, l1.authority, l1.rich)
+    await ensure_initialized(l1.client, l1.authority, l1.rich, parameters)
     secret = SecretKey.generate()
     await register_validator(l1.client, l1.rich, Keypair(), secret, 5_000_000)
     await advance_validator_set(l1.client, l1.rich, l1.authority)
@@ -40,12 +40,15 @@ class Settling:
     l1: Any
     secret: SecretKey
 
-    async def post(self, root: bytes, payable_total: int, results_root: bytes = b"\1" * 32) -> CheckpointMessage:
-        """Posts the next epoch, twice: the second post is refused."""
+    async def post(
+        self, root: bytes, payable_total: int, results_root: bytes = b"\1" * 32, cursor: int | None = None
+    ) -> CheckpointMessage:
+        """Posts the next epoch, twice: the second post is refused. It takes the inbox's entries up to `cursor`, all if None."""
         client = self.l1.client
         config = await client.fetch_config()
         cut = await client.get_slot("confirmed")
-        (last,) = await client.fetch_inbox_entries(config.inbox.count - 1, config.inbox.count)
+        cursor = config.inbox.count if cursor is None else cursor
+        (last,) = await client.fetch_inbox_entries(cursor - 1, cursor)
         message = CheckpointMessage(
             epoch=config.highest_epoch + 1,
             attempt=0,
@@ -57,7 +60,7 @@ class Settling:
             trace_root=b"\2" * 32,
             data_root=b"\3" * 32,
             payable_total=payable_total,
-            inbox_cursor=config.inbox.count,
+            inbox_cursor=cursor,
             inbox_hash=last.hash_after,
             set_hash=config.pinned.hash,
         )
@@ -83,6 +86,6 @@ class Settling:
         client = self.l1.client
         posted = await client.fetch_checkpoint(epoch)
         assert posted.status is CheckpointStatus.POSTED
-        await client.wait_for_slot(posted.posted_slot + 18, "confirmed")
+        await client.wait_for_slot(posted.challenge_until_slot + 2, "confirmed")
         finalize = instructions.finalize_checkpoint(client.program_id, self.l1.rich.pubkey(), epoch, posted.poster)
         await client.send_and_confirm([finalize], self.l1.rich)
