@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from sequencer import database as db
 from sequencer import metrics
 from sequencer.blobs import BlobRefused
+from sequencer.lifecycle import Status
 from sequencer.node import Node
 from sequencer.rows import DepositRow, ForcedRow, GroupKind, OrderRow, SpecRow, TaskRow
-from settlement import records
+from settlement import messages, records
 from settlement import spec as specs
 from settlement.ledger import TaskStatus
 from settlement.records import EconomicEvent, Event, Kind, Mode, Op, Record
@@ -60,6 +61,7 @@ def tick(node: Node) -> None:
             _refund(node, row)
         elif not row.refused:
             _take_up(node, row)
+    _forget_lost(node)
 
 
 def waits_for_time(node: Node) -> bool:
@@ -71,6 +73,20 @@ def waits_for_time(node: Node) -> bool:
         and task.status is TaskStatus.PENDING
         for _, row in node.database.scan(db.FORCED)
     )
+
+
+def _forget_lost(node: Node) -> None:
+    """Tasks that were taken up, and then lost with their entry to a fork of L1, once another entry is final in that place."""
+    final_cursor = node.chain.position.finalized.state.totals.inbox_cursor
+    for task_id in list(node.tasks.active):
+        row = node.tasks.committed(task_id)
+        if row is None or row.status is not Status.PENDING or node.state.task(task_id) is not None:
+            continue
+        forced_id = messages.inbox_task_id(node.domain, row.client, row.nonce, row.spec_hash)
+        if row.nonce < final_cursor and task_id == forced_id:
+            with node.database.transaction() as tx:
+                node.tasks.drop(tx, row)
+            log.warning("forced task lost: L1 took its entry back", task=task_id.hex(), inbox_index=row.nonce)
 
 
 def _is_over(node: Node, row: ForcedRow) -> bool:
@@ -95,16 +111,17 @@ def _take_up(node: Node, row: ForcedRow) -> None:
     if not node.blobs.has(row.spec_hash):
         return
     try:
-        value = msgspec.json.decode(node.blobs.read(row.spec_hash, MAX_SPEC_BYTES))
-        spec = specs.parse(value)
-        if (Kind[spec.kind.upper()], Mode[spec.mode.upper()]) != (row.kind, row.mode):
-            raise specs.SpecError("kind", f"{spec.kind} by {spec.mode} is not what the inbox entry says")
+        value, spec = _read_spec(node, row)
     except FileNotFoundError:
         return
-    except (BlobRefused, msgspec.MsgspecError, specs.SpecError) as error:
-        log.warning("the spec of a forced task is unusable", task=row.task_id.hex(), error=str(error))
-        with node.database.transaction() as tx:
-            tx.put(db.FORCED, row.task_id, replace(row, refused=True))
+    except BlobRefused as error:
+        if not node.blobs.has(row.spec_hash):
+            log.warning("the spec of a forced task is damaged", task=row.task_id.hex(), error=str(error))
+            return  # whoever has it may upload it again
+        _note_refused(node, row, error)
+        return
+    except (msgspec.MsgspecError, UnicodeDecodeError, specs.SpecError) as error:
+        _note_refused(node, row, error)
         return
     dataset = bytes.fromhex(spec.dataset_info.sha256)
     if not node.blobs.has(dataset):
@@ -131,3 +148,20 @@ def _take_up(node: Node, row: ForcedRow) -> None:
         tx.delete(db.FORCED, row.task_id)
         tx.after(metrics.TASKS_SUBMITTED.inc)
     log.info("forced task taken up", task=row.task_id.hex(), inbox_index=row.inbox_index)
+
+
+def _read_spec(node: Node, row: ForcedRow) -> tuple[object, specs.TaskSpec]:
+    """The spec's JSON, and what it says. SpecError unless it is what the entry names, in the form in which validators hash it."""
+    value = msgspec.json.decode(node.blobs.read(row.spec_hash, MAX_SPEC_BYTES))
+    spec = specs.parse(value)
+    if specs.spec_hash(value) != row.spec_hash:
+        raise specs.SpecError("", "is not in its RFC 8785 form: validators would find another task")
+    if (Kind[spec.kind.upper()], Mode[spec.mode.upper()]) != (row.kind, row.mode):
+        raise specs.SpecError("kind", f"{spec.kind} by {spec.mode} is not what the inbox entry says")
+    return value, spec
+
+
+def _note_refused(node: Node, row: ForcedRow, error: Exception) -> None:
+    log.warning("the spec of a forced task is unusable", task=row.task_id.hex(), error=str(error))
+    with node.database.transaction() as tx:
+        tx.put(db.FORCED, row.task_id, replace(row, refused=True))

@@ -100,6 +100,18 @@ class TaskBook:
         self.put(tx, row)
         return row
 
+    def drop(self, tx: db.Transaction, row: TaskRow) -> None:
+        """Forgets a task that nobody holds and the ledger does not have, nor ever will."""
+        tx.delete(db.TASKS, row.task_id)
+        tx.delete(db.ORDERS, db.u64be(row.order))
+
+        def forget() -> None:
+            del self._rows[row.task_id]
+            self.active.discard(row.task_id)
+            self.queue.discard(row.order, row.task_id)
+
+        tx.after(forget)
+
     def reconcile(self, tx: db.Transaction, task_id: bytes, ledger: Task | None) -> None:
         """Makes the row agree with the ledger after the batch under it changed. A task whose submission waits is left pending."""
         row = self.get(tx, task_id)
