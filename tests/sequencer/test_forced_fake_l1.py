@@ -81,7 +81,7 @@ class Forcing(Sequencer):
 
 
 @pytest.fixture
-async def line(autojump_clock: Any, tmp_path: Path) -> AsyncIterator[Forcing]:
+async def line(tmp_path: Path) -> AsyncIterator[Forcing]:
     world = World.new()
     opened = await Forcing.open(world, nodes(world, 1), tmp_path)
     assert isinstance(opened, Forcing)
@@ -89,7 +89,7 @@ async def line(autojump_clock: Any, tmp_path: Path) -> AsyncIterator[Forcing]:
     opened.close()
 
 
-async def test_it_is_noted_and_waits_for_its_spec_and_then_for_its_dataset(line: Forcing) -> None:
+async def test_it_is_noted_and_waits_for_its_spec_and_then_for_its_dataset(autojump_clock: Any, line: Forcing) -> None:
     line.world.deposit()
     task_id = await line.force()
     (found,) = [row for _, row in line.node.database.scan(db.FORCED)]
@@ -116,7 +116,7 @@ async def test_it_is_noted_and_waits_for_its_spec_and_then_for_its_dataset(line:
     assert [task.task_id for task in line.node.tasks.pending()] == [task_id]
 
 
-async def test_what_waits_is_there_after_a_restart(line: Forcing) -> None:
+async def test_what_waits_is_there_after_a_restart(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force()
     line.restart()
     line.tick(SPEC_JSON, DATASET)
@@ -134,7 +134,9 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("name", MISFITS)
-async def test_what_cannot_be_a_spec_is_refused_once_and_refunded_later(line: Forcing, name: str) -> None:
+async def test_what_cannot_be_a_spec_is_refused_once_and_refunded_later(
+    autojump_clock: Any, line: Forcing, name: str
+) -> None:
     task_id = await line.force(MISFITS[name], slots=100)
     line.tick(MISFITS[name], DATASET)
     assert line.row(task_id).refused and line.node.tasks.committed(task_id) is None
@@ -148,7 +150,9 @@ async def test_what_cannot_be_a_spec_is_refused_once_and_refunded_later(line: Fo
 
 
 @pytest.mark.parametrize("entry", [{"kind": Kind.INFERENCE}, {"mode": Mode.REDUNDANT}])
-async def test_a_spec_of_another_kind_or_mode_than_the_entry_is_refused(line: Forcing, entry: dict[str, int]) -> None:
+async def test_a_spec_of_another_kind_or_mode_than_the_entry_is_refused(
+    autojump_clock: Any, line: Forcing, entry: dict[str, int]
+) -> None:
     """The ledger, which knows neither, has only credited what came with it."""
     task_id = await line.force(**entry)
     assert line.node.state.task(task_id) is None and line.balance() == (FEE, 0)
@@ -159,7 +163,7 @@ async def test_a_spec_of_another_kind_or_mode_than_the_entry_is_refused(line: Fo
     assert line.row(task_id) is None
 
 
-async def test_a_spec_that_the_disk_damaged_may_be_uploaded_again(line: Forcing) -> None:
+async def test_a_spec_that_the_disk_damaged_may_be_uploaded_again(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force()
     path = line.node.blobs.path(sha256(SPEC_JSON).hexdigest())
     line.node.blobs.write(SPEC_JSON)
@@ -170,7 +174,9 @@ async def test_a_spec_that_the_disk_damaged_may_be_uploaded_again(line: Forcing)
     assert line.node.tasks.committed(task_id) is not None
 
 
-async def test_nobody_describes_it_and_its_fee_goes_back(line: Forcing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_describes_it_and_its_fee_goes_back(
+    autojump_clock: Any, line: Forcing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An empty epoch brings the ledger's time past the deadline; then the refund is a record like any other."""
     task_id = await line.force(slots=100)
     await line.epoch()
@@ -202,7 +208,7 @@ async def test_nobody_describes_it_and_its_fee_goes_back(line: Forcing, monkeypa
     assert line.row(task_id) is None
 
 
-async def test_a_task_that_was_taken_up_is_refunded_as_any_other(line: Forcing) -> None:
+async def test_a_task_that_was_taken_up_is_refunded_as_any_other(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force(slots=100)
     line.tick(SPEC_JSON, DATASET)
     await line.epoch()
@@ -215,7 +221,7 @@ async def test_a_task_that_was_taken_up_is_refunded_as_any_other(line: Forcing) 
     assert row is not None and row.status is Status.REFUNDED and line.balance() == (FEE, 0)
 
 
-async def test_a_withdrawal_that_names_it_settles_it(line: Forcing) -> None:
+async def test_a_withdrawal_that_names_it_settles_it(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force(slots=100)
     await line.epoch()
     line.world.advance(100)
@@ -257,7 +263,7 @@ async def lose(line: Forcing, *, bring_back: bool = False) -> None:
     await line.poll()
 
 
-async def test_a_fork_takes_it_back_before_anybody_described_it(line: Forcing) -> None:
+async def test_a_fork_takes_it_back_before_anybody_described_it(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force()
     await lose(line)
     assert line.node.state.task(task_id) is None and line.row(task_id) is not None
@@ -269,7 +275,7 @@ async def test_a_fork_takes_it_back_before_anybody_described_it(line: Forcing) -
     assert line.node.tasks.committed(task_id) is not None
 
 
-async def test_a_fork_moves_it_behind_another_entry(line: Forcing) -> None:
+async def test_a_fork_moves_it_behind_another_entry(autojump_clock: Any, line: Forcing) -> None:
     lost = await line.force()
     await lose(line)
     line.world.deposit()
@@ -283,7 +289,9 @@ async def test_a_fork_moves_it_behind_another_entry(line: Forcing) -> None:
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
-async def test_a_fork_takes_it_back_when_it_stood_in_the_queue(line: Forcing, comes_back: bool) -> None:
+async def test_a_fork_takes_it_back_when_it_stood_in_the_queue(
+    autojump_clock: Any, line: Forcing, comes_back: bool
+) -> None:
     """Nobody is given a task that the ledger has not; it is there again with its entry, and gone when another one is final in its place."""
     task_id = await line.force()
     line.tick(SPEC_JSON, DATASET)
@@ -307,7 +315,7 @@ async def test_a_fork_takes_it_back_when_it_stood_in_the_queue(line: Forcing, co
     assert (line.node.tasks.committed(task_id) is not None) == comes_back
 
 
-async def test_a_fork_that_brings_the_entry_back_by_itself_changes_nothing(line: Forcing) -> None:
+async def test_a_fork_that_brings_the_entry_back_by_itself_changes_nothing(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force()
     line.tick(SPEC_JSON, DATASET)
     before = line.node.tasks.committed(task_id)
