@@ -6,29 +6,9 @@ parent hash: the epoch numbers of rejected checkpoints are missing between them.
 
 from dataclasses import dataclass
 
-from settlement.accounts import Checkpoint
 from settlement.ledger import Parent, State
 from settlement.messages import CheckpointMessage
 from settlement.signing import Domain
-
-
-def message_of(account: Checkpoint, set_hash: bytes) -> CheckpointMessage:
-    """The message of a checkpoint on L1, signed by the set of that hash."""
-    return CheckpointMessage(
-        epoch=account.epoch,
-        attempt=account.attempt,
-        cut_slot=account.cut_slot,
-        expiry_slot=account.expiry_slot,
-        parent_hash=account.parent_hash,
-        results_root=account.results_root,
-        state_root=account.state_root,
-        trace_root=account.trace_root,
-        data_root=account.data_root,
-        payable_total=account.payable_total,
-        inbox_cursor=account.inbox_cursor,
-        inbox_hash=account.inbox_hash,
-        set_hash=set_hash,
-    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import trio
 
 from settlement import merkle, pda
 from settlement.accounts import Checkpoint, CheckpointStatus, Config
+from settlement.challenge_filing import message_of
 from settlement.client import L1Client
 from settlement.ledger import BatchError, BatchRoots, Context, batch, check_batch
 from settlement.messages import CheckpointMessage
@@ -140,21 +141,7 @@ class Follower:
 
     async def _replay(self, account: Checkpoint) -> Link | None:
         context, parent = await self.context(account.epoch, account.set_version), self.chain.head
-        message = CheckpointMessage(
-            epoch=account.epoch,
-            attempt=account.attempt,
-            cut_slot=account.cut_slot,
-            expiry_slot=account.expiry_slot,
-            parent_hash=account.parent_hash,
-            results_root=account.results_root,
-            state_root=account.state_root,
-            trace_root=account.trace_root,
-            data_root=account.data_root,
-            payable_total=account.payable_total,
-            inbox_cursor=account.inbox_cursor,
-            inbox_hash=account.inbox_hash,
-            set_hash=context.validator_set.hash(self._domain),
-        )
+        message = message_of(account, context.validator_set.hash(self._domain))
         if message.hash(self._domain) != account.hash:
             raise Divergence(f"the fields of epoch {account.epoch} on L1 do not have its hash {account.hash.hex()}")
         data = await self._batch_of(account)

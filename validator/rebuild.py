@@ -11,11 +11,12 @@ import trio
 
 from settlement import merkle, pda
 from settlement.accounts import Checkpoint
+from settlement.challenge_filing import message_of
 from settlement.client import ACCOUNTS_PER_CALL, L1Client
 from settlement.ledger import MAX_RECORDS, BatchError, Context, State, batch, check_batch
 from settlement.records import RECORD_BYTES
 from settlement.signing import AUTHORISATION_BYTES, Domain
-from validator.chain import Link, message_of
+from validator.chain import Link
 from validator.store import Store, StoreError
 
 PAIR_BYTES = RECORD_BYTES + AUTHORISATION_BYTES
