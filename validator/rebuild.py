@@ -5,6 +5,7 @@ Nothing is believed: what a batch must lead to is the Checkpoint account on L1, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -16,10 +17,12 @@ from settlement.client import ACCOUNTS_PER_CALL, L1Client
 from settlement.ledger import MAX_RECORDS, BatchError, Context, State, batch, check_batch
 from settlement.records import RECORD_BYTES
 from settlement.signing import AUTHORISATION_BYTES, Domain
+from validator.batches import Kept
 from validator.chain import Link
 from validator.store import Store, StoreError
 
-PAIR_BYTES = RECORD_BYTES + AUTHORISATION_BYTES
+MAX_FILE_BYTES = 2 * MAX_RECORDS * (RECORD_BYTES + AUTHORISATION_BYTES)
+"""A batch's, with the trace that a validator keeps beside it."""
 
 
 class NotRebuilt(Exception):
@@ -33,8 +36,8 @@ def store_folder(folder: Path) -> Path:
 
 
 async def final_state(l1: L1Client, folder: Path, batches: Path | None = None) -> State:
-    """The state under the root that L1's Config calls final, from the validator's data in `folder` and batches (files of their bytes, under any
-    name) in or below `batches`. StoreError, or NotRebuilt."""
+    """The state under the root that L1's Config calls final, from the validator's data in `folder`, the batches that it kept, and those (files
+    of their bytes, under any name) in or below `batches`. StoreError, or NotRebuilt."""
     domain = await l1.domain()
     link = await trio.to_thread.run_sync(Store.read, store_folder(folder), domain)
     final = (await l1.check_cluster()).finalized
@@ -46,7 +49,8 @@ async def final_state(l1: L1Client, folder: Path, batches: Path | None = None) -
             "or --url leads to a node that lags"
         )
     missing = await _missing(l1, link.epoch, final.epoch)
-    found = {} if batches is None else await trio.to_thread.run_sync(_find, batches, {one.data_root for one in missing})
+    folders = [store_folder(folder).parent / "batches", *([] if batches is None else [batches])]
+    found = await trio.to_thread.run_sync(_find, folders, {one.data_root for one in missing})
     for account in missing:
         data = found.get(account.data_root)
         if data is None:
@@ -75,19 +79,26 @@ async def _missing(l1: L1Client, start: int, end: int) -> list[Checkpoint]:
     return path[::-1]
 
 
-def _find(folder: Path, roots: set[bytes]) -> dict[bytes, bytes]:
-    """The bytes under these data roots among the files in and below a folder."""
+def _find(folders: Sequence[Path], roots: set[bytes]) -> dict[bytes, bytes]:
+    """The bytes under these data roots among the files in and below folders: plain ones, or as a validator keeps them."""
     found: dict[bytes, bytes] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
         if len(found) == len(roots):
             break
-        if not path.is_file() or path.stat().st_size % PAIR_BYTES or path.stat().st_size > MAX_RECORDS * PAIR_BYTES:
+        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             continue
-        data = path.read_bytes()
+        data = _batch_in(path.read_bytes())
         root = merkle.root("data-root", batch.chunks(data))
         if root in roots:
             found[root] = data
     return found
+
+
+def _batch_in(raw: bytes) -> bytes:
+    try:
+        return Kept.decode(raw).data
+    except ValueError:
+        return raw
 
 
 async def _apply(l1: L1Client, domain: Domain, link: Link, account: Checkpoint, data: bytes) -> Link:

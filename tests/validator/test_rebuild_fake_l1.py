@@ -29,8 +29,12 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 
 
 async def settle(line: Line) -> None:
-    """One more epoch, final on L1 and in the validators' stores."""
+    """One more epoch, final on L1."""
     await line.epoch()
+    await finalize(line)
+
+
+async def finalize(line: Line) -> None:
     with trio.fail_after(10_000):
         while line.sequencer.node.chain.position.posted:
             line.world.advance(FINALIZED_DEPTH)
@@ -86,6 +90,19 @@ async def test_a_store_is_read_while_its_validator_runs_and_carried_on_where_it_
 
 def _epochs(line: Line) -> list[Any]:
     return [row for _, row in line.sequencer.node.database.scan(db.EPOCHS)]
+
+
+async def test_what_a_validator_signed_carries_its_state_on(autojump_clock: Any, line: Line) -> None:
+    """It stopped, or lost the sequencer, between its signature and the end of the challenge window."""
+    await line.epoch()
+    stopped = kept(line, "stopped")
+    await finalize(line)
+    assert Store.read(stopped / "state", DOMAIN).epoch == 0
+    assert (await final_state(client_of(line.nodes), stopped)).root == line.world.config().finalized.state_root
+    for path in (stopped / "batches").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(NotRebuilt, match="the batches of epochs 1, as"):
+        await final_state(client_of(line.nodes), stopped)
 
 
 async def test_what_is_no_store_or_not_of_this_chain_is_said(autojump_clock: Any, line: Line, tmp_path: Path) -> None:
