@@ -11,13 +11,18 @@ import pytest
 import trio
 from solders.keypair import Keypair
 
+from sequencer import service
+from sequencer.config import SequencerConfig
 from settlement import merkle, pda, records
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.bls import SecretKey
 from settlement.dispute_accounts import decode_demand
 from settlement.keys import write_keypair
 from settlement.l1_setup import advance_validator_set, ensure_initialized, register_validator
+from settlement.money import deposit
+from settlement.sequencer_client import SequencerClient
 from tests.cli.test_cli_slash import STAKE, Deployment
+from tests.sequencer.kit import Party, Voter
 from tests.settlement import kit
 
 SOL = 1_000_000_000
@@ -74,7 +79,7 @@ async def test_governance(at: Any, l1: Any, tmp_path: Path) -> None:
     assert (await l1.client.fetch_config()).governance == successor.pubkey()
 
 
-async def test_a_demand(at: Any, deployment: Any, l1: Any) -> None:
+async def test_a_demand(at: Any, pouw: Any, deployment: Any, l1: Any) -> None:
     await deployment.post(await deployment.message(), 0, 1, 2)
     demander = await l1.funded(SOL)
     told = (await at(demander, "challenge", "demand", 1, "trace", 5, "--json")).json
@@ -88,6 +93,17 @@ async def test_a_demand(at: Any, deployment: Any, l1: Any) -> None:
     assert "CheckpointNeeded" in (await at(demander, "challenge", "close", 1)).err
     assert "there is no such demand" in (await at(demander, "challenge", "timeout", 1, "chunk", 5)).err
     assert "L1 has no checkpoint 2" in (await at(demander, "challenge", "void", 2)).err
+
+    assert (await at(demander, "challenge", "demand", 1, "record", 7)).code == 0
+    listed = await trio.to_thread.run_sync(lambda: pouw("challenge", "list", "--url", l1.url, "--json"))
+    assert [(one["epoch"], one["kind"], one["index"]) for one in listed.json] == [(1, "trace", 5), (1, "record", 7)]
+    first = listed.json[0]
+    assert first["demander"] == str(demander.pubkey()) and first["answer_until_slot"] == held.answer_until_slot
+    assert first["bond_lamports"] == LOCALNET_PROFILE.demand_bond_lamports and 0 < first["slots_left"] <= 600
+    shown = await trio.to_thread.run_sync(lambda: pouw("challenge", "list", 1, "--url", l1.url))
+    assert shown.code == 0 and str(held.answer_until_slot) in shown.out and "trace" in shown.out
+    none = await trio.to_thread.run_sync(lambda: pouw("challenge", "list", 2, "--url", l1.url))
+    assert none.code == 0 and "no demand is open on epoch 2" in none.err
 
 
 async def test_answers(at: Any, deployment: Any, l1: Any, tmp_path: Path) -> None:
@@ -112,3 +128,37 @@ async def test_answers(at: Any, deployment: Any, l1: Any, tmp_path: Path) -> Non
         assert told["open_demands"] == 0
         bond = LOCALNET_PROFILE.demand_bond_lamports
         assert before + bond // 2 < await l1.client.get_balance(answerer.pubkey()) <= before + bond
+
+
+async def test_a_stranger_answers_with_what_the_sequencer_shows(
+    at: Any, l1: Any, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    """A real sequencer that does not answer itself: the batch and its trace are fetched from it and checked against L1."""
+    await ensure_initialized(l1.client, l1.authority, l1.rich, WIDE)
+    authority, secret = Keypair(), SecretKey.generate()
+    await register_validator(l1.client, l1.rich, authority, secret, STAKE)
+    await advance_validator_set(l1.client, l1.rich, l1.authority)
+    write_keypair(tmp_path / "poster.json", l1.rich)
+    config = SequencerConfig(
+        url=l1.url, keypair=tmp_path / "poster.json", data_dir=tmp_path / "data", port=0, epoch_seconds=0.5,
+        attestation_grace_seconds=0.1, answer_demands=False,
+    )  # fmt: skip
+    port = await nursery.start(service.run, config)
+    await deposit(l1.client, l1.rich, SOL)
+    url = f"http://127.0.0.1:{port}"
+    domain = await l1.client.domain()
+    async with SequencerClient(url, authority, genesis=domain.genesis, program=domain.program) as client:
+        voter = Voter(Party(authority, client), secret, l1.client)
+        with trio.fail_after(120):
+            while await l1.client.fetch_checkpoint(1) is None:
+                await voter.once()
+                await trio.sleep(0.1)
+    demander, answerer = await l1.funded(SOL), await l1.funded(SOL)
+    batch = tmp_path / "batch"
+    batch.write_bytes(bytes(264))
+    refused = await at(demander, "challenge", "answer", 1, "trace", 0, "--batch", batch)
+    assert refused.code == 1 and "a trace entry needs --sequencer" in refused.err
+    for what, index in (("trace", 1), ("record", 0), ("chunk", 0), ("trace", 2)):
+        assert (await at(demander, "challenge", "demand", 1, what, index)).code == 0
+        told = (await at(answerer, "challenge", "answer", 1, what, index, "--sequencer", url, "--json")).json
+        assert told["open_demands"] == 0

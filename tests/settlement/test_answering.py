@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
-from settlement import answering, buffers, idl
+from settlement import answering, buffers, idl, merkle
 from settlement.agreement import agree, malformed
-from settlement.dispute_accounts import Demand
+from settlement.dispute_accounts import Demand, DemandKind
+from settlement.ledger.batch import chunks
+from settlement.records import encode
+from settlement.signing import Domain
+from settlement.transactions import Confirmed, SignedTransaction, sign
+from tests.settlement import kit
 
 PAYER = Keypair.from_seed(b"p" * 32)
 PROGRAM = idl.committed().address
@@ -49,3 +60,44 @@ def test_nodes_list_accounts_in_any_order_and_a_majority_decides() -> None:
     assert agreed is not None and agreed.value == [b]
     assert not malformed("getProgramAccounts", [], [a])
     assert malformed("getProgramAccounts", [], None) and malformed("getProgramAccounts", [], [1])
+
+
+class FakeClient:
+    """Counts what would be sent, and keeps its sizes; every buffer is new."""
+
+    program_id = PROGRAM
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def domain(self) -> Domain:
+        return kit.DOMAIN
+
+    async def fetch_proof_buffer(self, owner: Pubkey, buffer_id: int) -> None:
+        return None
+
+    async def sign(self, parts: Sequence[Instruction], payer: Keypair, *_: Any) -> SignedTransaction:
+        signed = sign(parts, payer, (), Hash.default(), 0)  # TransactionTooLarge when it does not fit
+        self.sizes.append(len(signed.raw))
+        return signed
+
+    async def confirm(self, signed: SignedTransaction) -> Confirmed:
+        return Confirmed(signed.signature, 1, None, ())
+
+
+@pytest.mark.parametrize(("records", "most"), [(1, (1, 1, 1)), (20, (2, 4, 1)), (4_096, (2, 4, 1))])
+async def test_an_answer_takes_few_transactions_fake_client(records: int, most: tuple[int, int, int]) -> None:
+    """At most so many for a chunk, a record that somebody signed, a trace entry, wherever they stand; an index that is not there takes one."""
+    record = kit.withdrawal("alice", 0, 5)
+    signed = kit.authorise(record, "alice", 10**6)
+    data = encode(record) * records + signed.encode() * records
+    trace = [bytes([at % 256]) * 32 for at in range(records // 8 + 2)]
+    roots = {"results_root": merkle.root("results-root", [encode(record)] * records)}
+    roots |= {"data_root": merkle.root("data-root", chunks(data)), "trace_root": merkle.root("trace-root", trace)}
+    checkpoint: Any = SimpleNamespace(epoch=2, parent_epoch=1, **roots)
+    for kind, count, limit in zip(DemandKind, (len(chunks(data)), records, len(trace)), most, strict=True):
+        for index in {0, count // 2, max(count - 2, 0), count - 1, count}:
+            client: Any = FakeClient()
+            demand = Demand(2, kind, index, Pubkey.new_unique(), 1, 1, 2)
+            assert await answering.answer(client, PAYER, checkpoint, demand, data, trace)
+            assert len(client.sizes) <= (1 if index == count else limit), (kind, index, client.sizes)
