@@ -19,6 +19,7 @@ from msgspec.structs import replace as with_fields
 
 from sequencer import database as db
 from sequencer import epoch as rules
+from sequencer import given_up
 from sequencer.batch import Cut
 from sequencer.epoch import Head, OpenBatch
 from sequencer.lifecycle import CheckpointEvent, next_checkpoint_status
@@ -212,7 +213,7 @@ class Chain:
         for index in range(row.first_deposit, row.inbox_cursor):
             tx.delete(db.DEPOSITS, db.u64be(index))
         tx.delete(db.ATTEMPTS, db.u64be(row.epoch))
-        self._forget_attestations(tx, row.epoch)
+        given_up.forget_up_to(tx, row.epoch)
         self.set_meta(tx, with_fields(self.meta(tx), finalized_epoch=row.epoch))
         tx.write(self.position_cell, replace(position, finalized=flight.head, posted=tuple(posted)))
         return row
@@ -246,7 +247,7 @@ class Chain:
             tx.delete(db.EPOCHS, db.u64be(row.epoch))
             attempt = AttemptRow(attempt=row.attempt, expiry_slot=row.expiry_slot, certified=row.aggregate is not None)
             tx.put(db.ATTEMPTS, db.u64be(row.epoch), attempt)
-            self._forget_attestations(tx, row.epoch)
+            given_up.keep(tx, row)
             log.warning("epoch opened again", epoch=row.epoch, attempt=row.attempt)
         groups = [group for seq in seqs if (group := tx.get(db.GROUPS, db.u64be(seq))) is not None]
         head = kept[-1].head if kept else position.finalized
@@ -279,8 +280,3 @@ class Chain:
         changed = [*(group for group, _ in replayed.rejected), *replayed.beyond]
         changed += [group for group in replayed.batch.groups if group.seq in waited]
         return list(dict.fromkeys(group.task_id for group in changed))
-
-    @staticmethod
-    def _forget_attestations(tx: db.Transaction, epoch: int) -> None:
-        for key, _ in list(tx.scan(db.ATTESTATIONS, db.u64be(epoch))):
-            tx.delete(db.ATTESTATIONS, key)

@@ -56,6 +56,7 @@ DEPOSITS = Table(b"d", rows.DepositRow)  # u64be index
 EPOCHS = Table(b"e", rows.EpochRow)  # u64be epoch
 ATTEMPTS = Table(b"a", rows.AttemptRow)  # u64be epoch
 ATTESTATIONS = Table(b"b", rows.AttestationRow)  # u64be epoch ‖ u32be attempt ‖ u16be index
+GIVEN_UP = Table(b"G", rows.EpochRow)  # u64be epoch ‖ u32be attempt
 SETS = Table(b"V", rows.SetRow)  # u64be version
 LEAVES = Table(b"l", rows.LeafRow)  # state key
 ANSWERS = Table(b"A", rows.AnswerRow)  # sha256 of the record, time and CRC zeroed
@@ -76,6 +77,7 @@ TABLES: tuple[Table[Any], ...] = (
     EPOCHS,
     ATTEMPTS,
     ATTESTATIONS,
+    GIVEN_UP,
     SETS,
     LEAVES,
     ANSWERS,

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import trio
 
-from sequencer import jsonrpc, methods_client, methods_validator, methods_worker, metrics, openrpc
+from sequencer import jsonrpc, methods_client, methods_validator, methods_watch, methods_worker, metrics, openrpc
 from sequencer import params as p
 from sequencer.errors import RpcError
 from sequencer.methods import Method, decode
@@ -20,7 +20,12 @@ from settlement.rpc_codes import Code
 
 log = structlog.get_logger(__name__)
 
-METHODS: dict[str, Method] = {**methods_client.METHODS, **methods_worker.METHODS, **methods_validator.METHODS}
+METHODS: dict[str, Method] = {
+    **methods_client.METHODS,
+    **methods_worker.METHODS,
+    **methods_validator.METHODS,
+    **methods_watch.METHODS,
+}
 
 
 async def answer(node: Node, body: bytes, charge: Callable[[int], None]) -> bytes | None:

@@ -210,6 +210,11 @@ class GetProposal(Params, frozen=True):
     attempt: U32 | None = None
 
 
+class GetAttestations(Params, frozen=True):
+    epoch: U64
+    attempt: U32 | None = None
+
+
 class SubmitAttestation(SignedParams, frozen=True):
     epoch: U64
     attempt: U32

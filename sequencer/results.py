@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sequencer.lifecycle import CheckpointStatus, Status
-from sequencer.params import U16, U32, U64, Hex32, Metrics, PublicKey, SignatureText, Spec
+from sequencer.params import U16, U32, U64, Hex32, Hex96, Metrics, PublicKey, SignatureText, Spec
 from settlement.records import Kind, Mode, Reason, Verdict
 
 T = TypeVar("T")
@@ -160,6 +160,24 @@ class Checkpoint(Message, frozen=True):
     signature: SignatureText | UnsetType = UNSET
     slot: U64 | UnsetType = UNSET
     compute_units: U64 | UnsetType = UNSET
+
+
+class Attestation(Result, frozen=True):
+    set_index: U16
+    signature: Hex96
+
+
+class AttestedProposal(Result, frozen=True):
+    """A checkpoint message and who has signed it."""
+
+    message: Message
+    set_version: U64
+    attestations: list[Attestation]
+
+
+class Attestations(Result, frozen=True):
+    epoch: U64
+    proposals: list[AttestedProposal]
 
 
 class Trace(Result, frozen=True):

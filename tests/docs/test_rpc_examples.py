@@ -174,7 +174,7 @@ async def _judged(
         return (await voter.party.client.call("getDuties", {"validator": voter.party.name}))["proposal"]
 
     await until("the proposal", proposed)
-    await script.run("getDuties", "getProposal", "getTrace", "WRONG_PROPOSAL")
+    await script.run("getDuties", "getProposal", "getTrace", "getAttestations", "WRONG_PROPOSAL")
     digest = bytes.fromhex(known["checkpointHash"])
     known["attestation"] = voter.secret.sign(digest).hex()
     await script.run("submitAttestation")
