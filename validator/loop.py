@@ -3,6 +3,7 @@ process, so that a long replay never keeps a checkpoint waiting.
 """
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -28,9 +29,11 @@ from validator.config import ValidatorConfig
 from validator.follower import Follower
 from validator.heartbeat import Heartbeats
 from validator.judging import Judge
+from validator.sightings import Sightings
 from validator.slashing_protection import ProtectionUnwritable, SlashingProtection
 from validator.store import Store, StoreUnwritable
 from validator.verdicts import Verdicts, VerdictsUnwritable
+from validator.watchtower import Watchtower
 from worker.child import open_child
 
 # NotInitialized passes too: right after `initialize` the Config is there at `confirmed`, and not yet at `finalized`.
@@ -79,6 +82,8 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
                     heartbeats = Heartbeats(l1, keypair, secret.public_key)
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(heartbeats.forever)
+                        if config.watch:
+                            nursery.start_soon(watch, config, l1, sequencer, domain, keypair)
                         if config.challenge:
                             challenger = make_challenger(config, l1, sequencer, domain, keypair, follower)
                             nursery.start_soon(challenger.forever, config.poll_seconds)
@@ -88,6 +93,22 @@ async def run(config: ValidatorConfig, *, task_status: trio.TaskStatus[None] = t
             finally:
                 verdicts.close()
                 store.close()
+
+
+async def watch(
+    config: ValidatorConfig, l1: L1Client, sequencer: SequencerClient, domain: Domain, keypair: Keypair
+) -> None:
+    """Runs the watchtower until cancelled, before the validator's own sequencer and all others of the configuration."""
+    sightings = Sightings(config.data_dir / "sightings.sqlite", domain)
+    try:
+        async with AsyncExitStack() as stack:
+            others = [
+                await stack.enter_async_context(SequencerClient(url, genesis=domain.genesis, program=domain.program))
+                for url in config.watch_sequencers
+            ]
+            await Watchtower(l1, [sequencer, *others], domain, keypair, sightings).forever(config.watch_seconds)
+    finally:
+        sightings.close()
 
 
 def make_challenger(
