@@ -63,9 +63,9 @@ async def test_attempts_that_were_given_up_are_shown_until_the_epoch_is_final(
         await sequencer.poll()
         assert shown(sequencer, 1)[-1] == (second.attempt, [0, 1, 2])
         world.advance(LOCALNET_PROFILE.challenge_window_slots + 2)
-        for _ in range(8):
+        for _ in range(3):
             await sequencer.poll()
-            await sequencer.finality_step()
+            await while_slots_pass(world, 60, sequencer.finality_step)
             world.advance(fake_l1.FINALIZED_DEPTH + 1)
         assert sequencer.node.chain.position.finalized.epoch == 1
         assert shown(sequencer, 1) == []
