@@ -16,6 +16,8 @@ import msgspec
 import trio
 from hypercorn.config import Config as ServerConfig
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
@@ -48,6 +50,14 @@ class _Http11(H11Protocol):
             method=request.method, target=request.target, headers=headers, http_version=request.http_version
         )
         await super()._create_stream(plain)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """An answer before the request's end, from whoever did not ask for its body, ends the connection: the peer must be told, or it sends its
+        next request into a connection that is just being closed (RFC 9112 section 9.6)."""
+        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
+            others = [(name, value) for name, value in event.headers if name.lower() != b"connection"]
+            event = Response(event.stream_id, [*others, (b"connection", b"close")], event.status_code)
+        await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
         too_large = status_code == 431

@@ -277,6 +277,24 @@ async def test_a_reader_that_is_too_slow_is_cut(tmp_path: Path, patience: float)
                 assert len(await read_all(stream)) < len(BLOB)
 
 
+async def test_an_answer_before_the_body_came_says_that_the_connection_ends(tmp_path: Path) -> None:
+    """Nobody reads the body of a request to no page."""
+    async with opened(tmp_path) as there, await there.connect() as stream:
+        await stream.send_all(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
+        answer = await read_all(stream)
+        assert answer.startswith(b"HTTP/1.1 404") and b"connection: close" in answer.lower()
+
+
+async def test_a_body_that_was_read_leaves_the_connection_open(tmp_path: Path) -> None:
+    async with opened(tmp_path) as there, await there.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(post(VERSION))
+            answer = b""
+            while b"jsonrpc" not in answer.partition(b"\r\n\r\n")[2]:
+                answer += await stream.receive_some(4096)
+            assert answer.startswith(b"HTTP/1.1 200") and b"connection:" not in answer.lower()
+
+
 def hold_up_the_loop(seconds: float) -> None:
     time.sleep(seconds)
 
