@@ -21,6 +21,7 @@ ACCOUNT_VERSION = 1
 MAX_VALIDATORS = 256
 GROWTH_BYTES = 10_240  # Solana's MAX_PERMITTED_DATA_INCREASE per instruction
 SET_ENTRY_BYTES = 136
+HASH_BYTES = 32
 OCCUPIED = 1  # flag of a registry slot
 _SLOT = {"defined": {"name": "ValidatorSlot"}}
 
@@ -287,6 +288,8 @@ class InboxEntryAccount:
     kind_mode: int
     number: int
     reference: bytes
+    result_hash: bytes = bytes(32)
+    """Of a strike: it stands behind the entry's other fields. Zeros in every other entry."""
 
     @property
     def entry(self) -> messages.InboxEntry:
@@ -385,7 +388,11 @@ def decode_checkpoint(address: Pubkey, data: bytes) -> Checkpoint:
 
 
 def decode_inbox_entry(address: Pubkey, data: bytes) -> InboxEntryAccount:
-    return decode_as("InboxEntry", address, data, InboxEntryAccount)
+    values, tail = _fields("InboxEntry", address, data)
+    is_strike = values["kind"] == messages.InboxKind.STRIKE
+    if is_strike and len(tail) < HASH_BYTES:
+        raise AccountInvalid(str(address), f"a strike ends with a result hash of {HASH_BYTES} bytes, not {len(tail)}")
+    return _pick(InboxEntryAccount, {**values, "result_hash": tail[:HASH_BYTES] if is_strike else bytes(HASH_BYTES)})
 
 
 def decode_claim(address: Pubkey, data: bytes) -> Claim:

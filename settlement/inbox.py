@@ -43,6 +43,9 @@ def record_of(domain: Domain, entry: InboxEntryAccount, time: int) -> Record:
         )
     elif entry.kind == InboxKind.WITHDRAWAL:
         task, event = entry.reference, EconomicEvent(Event.FORCED_WITHDRAWAL, number=entry.number, **fields)
+    elif entry.kind == InboxKind.STRIKE:
+        result = entry.result_hash
+        task, event = entry.reference, EconomicEvent(Event.STRIKE, number=entry.number, spec_hash=result, **fields)
     else:
         raise ValueError(f"inbox entry {entry.index} is of kind {entry.kind}, which this version does not know")
     try:

@@ -12,11 +12,13 @@ from settlement.tags import U32_MAX, H, fixed, from_hex, u32le, u64le
 
 
 class InboxKind(IntEnum):
-    """Kinds of inbox entry. Each credits an L2 account; a TASK then makes a task and a WITHDRAWAL takes lamports out. 4 is kept for strikes."""
+    """Kinds of inbox entry. Each credits an L2 account; a TASK then makes a task, a WITHDRAWAL takes lamports out, a STRIKE reverses a result
+    that was proved wrong."""
 
     DEPOSIT = 1
     TASK = 2
     WITHDRAWAL = 3
+    STRIKE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,17 @@ def task_payload_hash(client: bytes, spec_hash: bytes, kind: int, mode: int, dea
 def withdrawal_payload_hash(owner: bytes, withdraw_lamports: int, task_id: bytes) -> bytes:
     """Payload hash of a forced withdrawal. `task_id` is the overdue task to be refunded first, or zeros."""
     return H("inbox-withdrawal", fixed("owner", owner, 32), u64le(withdraw_lamports), fixed("task id", task_id, 32))
+
+
+def strike_payload_hash(challenger: bytes, share_basis_points: int, task_id: bytes, result_hash: bytes) -> bytes:
+    """Payload hash of a strike. `share_basis_points` of the stake behind the result go to the challenger."""
+    return H(
+        "inbox-strike",
+        fixed("challenger", challenger, 32),
+        u64le(share_basis_points),
+        fixed("task id", task_id, 32),
+        fixed("result hash", result_hash, 32),
+    )
 
 
 def inbox_task_id(domain: Domain, client: bytes, inbox_index: int, spec_hash: bytes) -> bytes:

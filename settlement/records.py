@@ -67,8 +67,6 @@ class Mode(IntEnum):
 
 
 class Event(IntEnum):
-    """8 is kept for STRIKE."""
-
     DEPOSIT = 1
     PAYMENT = 2
     REFUND = 3
@@ -76,6 +74,9 @@ class Event(IntEnum):
     WITHDRAWAL = 5
     INBOX_TASK = 6
     FORCED_WITHDRAWAL = 7
+    STRIKE = 8
+    HOLD = 9
+    SCHEDULE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,8 @@ class VerificationProof:
 class EconomicEvent:
     """Money that moves. EVENT_FIELDS says which fields an event uses; the others are zero.
 
-    number is the nonce of a WITHDRAWAL, the deadline slot of an INBOX_TASK, the lamports asked for by a FORCED_WITHDRAWAL.
+    number is the nonce of a WITHDRAWAL, the deadline slot of an INBOX_TASK, the lamports asked for by a FORCED_WITHDRAWAL, the challenger's
+    share of a STRIKE in basis points. spec_hash is a spec's in an INBOX_TASK, the hash of the result that was proved wrong in a STRIKE.
     kind_mode is kind << 4 | mode of an INBOX_TASK.
     """
 
@@ -206,10 +208,13 @@ EVENT_FIELDS: Final[dict[Event, frozenset[str]]] = {
     Event.WITHDRAWAL: frozenset({"number", "lamports"}),
     Event.INBOX_TASK: _INBOX_FIELDS | {"task", "number", "spec_hash", "kind_mode"},
     Event.FORCED_WITHDRAWAL: _INBOX_FIELDS | {"task", "number"},
+    Event.STRIKE: _INBOX_FIELDS | {"task", "number", "spec_hash"},
+    Event.HOLD: frozenset({"task", "lamports"}),
+    Event.SCHEDULE: frozenset({"task"}),
 }
 """The fields each economic event uses besides the event and the node."""
 
-INBOX_EVENTS: Final = frozenset({Event.DEPOSIT, Event.INBOX_TASK, Event.FORCED_WITHDRAWAL})
+INBOX_EVENTS: Final = frozenset({Event.DEPOSIT, Event.INBOX_TASK, Event.FORCED_WITHDRAWAL, Event.STRIKE})
 """The events that take an inbox entry; they stand before every other record of a batch."""
 
 _PAYLOADS: Final[dict[Op, type[Payload]]] = {

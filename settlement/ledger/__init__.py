@@ -4,8 +4,10 @@ from settlement.ledger import batch
 from settlement.ledger.authorisation import check_authorisation, check_sample_signature
 from settlement.ledger.batch import MAX_RECORDS, BatchBuilder, BatchRoots, Parent, check_batch
 from settlement.ledger.context import Context
+from settlement.ledger.exact import MIN_WORKER_STAKE, RESULT_HOLD_SLOTS
 from settlement.ledger.leaves import (
     TOTALS_KEY,
+    UNSCHEDULED,
     Account,
     LeafKind,
     Task,
@@ -16,12 +18,14 @@ from settlement.ledger.leaves import (
 )
 from settlement.ledger.rejection import BatchError, InvariantError, LedgerRejection, Rejection
 from settlement.ledger.state import State, verify_proof
-from settlement.ledger.transition import MIN_WORKER_STAKE, apply
+from settlement.ledger.transition import apply
 
 __all__ = [
     "MAX_RECORDS",
     "MIN_WORKER_STAKE",
+    "RESULT_HOLD_SLOTS",
     "TOTALS_KEY",
+    "UNSCHEDULED",
     "Account",
     "BatchBuilder",
     "BatchError",

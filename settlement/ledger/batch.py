@@ -153,9 +153,12 @@ def inbox_entry(record: Record) -> InboxEntry | None:
         payload_hash = messages.task_payload_hash(
             event.public_key, event.spec_hash, event.kind, event.mode, event.number
         )
-    else:
+    elif event.event is Event.FORCED_WITHDRAWAL:
         kind = InboxKind.WITHDRAWAL
         payload_hash = messages.withdrawal_payload_hash(event.public_key, event.number, record.task)
+    else:
+        kind = InboxKind.STRIKE
+        payload_hash = messages.strike_payload_hash(event.public_key, event.number, record.task, event.spec_hash)
     return InboxEntry(event.inbox_index, event.slot, kind, event.lamports, payload_hash)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from settlement.ledger.rejection import LedgerRejection, Rejection
 from settlement.records import Kind, Mode
 from settlement.signing import node_id
-from settlement.tags import H, fixed
+from settlement.tags import U64_MAX, H, fixed
 from settlement.validator_set import bitmap_to_bytes, bytes_to_bitmap
 
 
@@ -25,6 +25,8 @@ class TaskStatus(IntEnum):
     REVEALED = 2
     PAID = 3
     REFUNDED = 4
+    HELD = 5
+    STRUCK = 6
 
 
 class Step(StrEnum):
@@ -34,9 +36,12 @@ class Step(StrEnum):
     REVEAL = auto()
     PROVE_SAMPLE = auto()
     VOTE = auto()
+    HOLD = auto()
+    SCHEDULE = auto()
     PAY = auto()
     SLASH = auto()
     REFUND = auto()
+    STRIKE = auto()
 
 
 TRANSITIONS: Final[dict[tuple[TaskStatus | None, Step], TaskStatus]] = {
@@ -48,8 +53,17 @@ TRANSITIONS: Final[dict[tuple[TaskStatus | None, Step], TaskStatus]] = {
     (TaskStatus.REVEALED, Step.PAY): TaskStatus.PAID,
     (TaskStatus.REVEALED, Step.SLASH): TaskStatus.PENDING,
     (TaskStatus.REVEALED, Step.REFUND): TaskStatus.REFUNDED,
+    (TaskStatus.REVEALED, Step.HOLD): TaskStatus.HELD,
+    (TaskStatus.REVEALED, Step.STRIKE): TaskStatus.STRUCK,
+    (TaskStatus.HELD, Step.SCHEDULE): TaskStatus.HELD,
+    (TaskStatus.HELD, Step.PAY): TaskStatus.PAID,
+    (TaskStatus.HELD, Step.STRIKE): TaskStatus.STRUCK,
 }
-"""The whole lifecycle; None is a task that is not there. PAID and REFUNDED are final."""
+"""The whole lifecycle; None is a task that is not there. PAID, REFUNDED and STRUCK are final. Only results of mode exact are held and struck;
+a revealed one of them is not paid, a held one only from its release slot on."""
+
+UNSCHEDULED: Final = U64_MAX
+"""The release slot of a held result before it is known."""
 
 
 def next_status(status: TaskStatus | None, step: Step) -> TaskStatus:
@@ -68,19 +82,27 @@ _TOTALS = struct.Struct("<4Q")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An L2 account: amounts in lamports. payable is cumulative and only grows; on L1, claim pays payable − already claimed."""
+    """An L2 account: amounts in lamports. payable is cumulative and only grows; on L1, claim pays payable − already claimed.
+
+    pledged_stake is the part of locked_stake that stands behind this worker's exact results, each result's for itself.
+    """
 
     public_key: bytes
     balance: int = 0
     locked_fees: int = 0
     locked_stake: int = 0
-    unlock_slot: int = 0
+    pledged_stake: int = 0
     nonce: int = 0
     payable: int = 0
 
     @property
     def node(self) -> bytes:
         return node_id(self.public_key)
+
+    @property
+    def free_stake(self) -> int:
+        """Locked stake that stands behind no exact result."""
+        return max(0, self.locked_stake - self.pledged_stake)
 
     def encode(self) -> bytes:
         """80 bytes."""
@@ -89,7 +111,7 @@ class Account:
             self.balance,
             self.locked_fees,
             self.locked_stake,
-            self.unlock_slot,
+            self.pledged_stake,
             self.nonce,
             self.payable,
         )
@@ -101,7 +123,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task: node ids 20 bytes, hashes 32, fee in lamports, deadline in L1 slots. The bitmaps index the validator set of verdict_epoch."""
+    """A task: node ids 20 bytes, hashes 32, fee in lamports, deadline in L1 slots. The bitmaps index the validator set of verdict_epoch.
+
+    Once a result is HELD, the deadline has no more use: deadline_slot is then its release slot, UNSCHEDULED until that is known.
+    """
 
     client: bytes
     kind: Kind

@@ -45,6 +45,10 @@ class Rejection(IntEnum):
     BAD_AUTHORISATION = 29
     AUTHORISATION_EXPIRED = 30
     BAD_SAMPLE_SIGNATURE = 31
+    WRONG_MODE = 32
+    NOT_RELEASED = 33
+    RELEASE_SCHEDULED = 34
+    HOLD_TOO_YOUNG = 35
 
 
 class LedgerRejection(Exception):

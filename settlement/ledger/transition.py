@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from settlement import messages
+from settlement.ledger import checks, exact
 from settlement.ledger.context import Context, validator_at
 from settlement.ledger.leaves import TRANSITIONS, Account, Step, Task, TaskStatus, next_status
-from settlement.ledger.rejection import InvariantError, LedgerRejection, Rejection
+from settlement.ledger.rejection import InvariantError, Rejection
 from settlement.ledger.state import State
 from settlement.records import (
     ConsensusVote,
@@ -32,12 +33,9 @@ from settlement.records import (
     inbox_event,
 )
 from settlement.signing import node_id
-from settlement.tags import U64_MAX
 
-MIN_WORKER_STAKE: Final = 1_000_000
-"""Lamports a worker must have locked to reveal a result."""
 SUPPORTED_KINDS: Final = frozenset({Kind.TRAINING})
-SUPPORTED_MODES: Final = frozenset({Mode.REPLAY})
+SUPPORTED_MODES: Final = frozenset({Mode.REPLAY, Mode.EXACT})
 
 
 def apply(state: State, record: Record, context: Context) -> State:
@@ -55,7 +53,7 @@ def unchecked(state: State, record: Record, context: Context) -> State:
     else:
         rule = _RULES.get(record.op)
     if rule is None:
-        raise _rejected(Rejection.OP_NOT_ACCEPTED, f"the ledger takes no {record.op.name} so far")
+        raise checks.rejected(Rejection.OP_NOT_ACCEPTED, f"the ledger takes no {record.op.name} so far")
     return rule(state, record, payload, context)
 
 
@@ -63,17 +61,17 @@ def _take_entry(state: State, record: Record, event: EconomicEvent, context: Con
     """What every inbox record does first, and a DEPOSIT alone: the next entry's lamports are credited to the account of its public key."""
     cursor = state.totals.inbox_cursor
     if event.inbox_index != cursor:
-        raise _rejected(
+        raise checks.rejected(
             Rejection.WRONG_INBOX_INDEX, f"inbox entry {event.inbox_index}, the next is {cursor}", expected=cursor
         )
     if event.lamports == 0:
-        raise _rejected(Rejection.ZERO_AMOUNT, "an inbox entry is of at least one lamport")
+        raise checks.rejected(Rejection.ZERO_AMOUNT, "an inbox entry is of at least one lamport")
     if record.node != node_id(event.public_key):
-        raise _rejected(Rejection.WRONG_NODE, "the node id is not that of the entry's public key")
+        raise checks.rejected(Rejection.WRONG_NODE, "the node id is not that of the entry's public key")
     # A second key with the same node id credits the first one's account: refusing it would let whoever found such a pair stop the inbox.
     account = state.account(record.node) or Account(event.public_key)
-    state = _move(state, account, balance=event.lamports)
-    return state.with_totals(replace(state.totals, inbox_cursor=_u64("inbox cursor", cursor + 1)))
+    state = checks.move(state, account, balance=event.lamports)
+    return state.with_totals(replace(state.totals, inbox_cursor=checks.u64("inbox cursor", cursor + 1)))
 
 
 def _inbox_task(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
@@ -81,12 +79,14 @@ def _inbox_task(state: State, record: Record, event: EconomicEvent, context: Con
     state = _take_entry(state, record, event, context)
     task_id = messages.inbox_task_id(context.domain, event.public_key, event.inbox_index, event.spec_hash)
     if record.task != task_id:
-        raise _rejected(Rejection.WRONG_TASK_ID, f"the task id must be {task_id.hex()}")
+        raise checks.rejected(Rejection.WRONG_TASK_ID, f"the task id must be {task_id.hex()}")
     supported = event.kind in SUPPORTED_KINDS and event.mode in SUPPORTED_MODES
     if not supported or event.number <= context.base_slot or state.task(task_id) is not None:
         return state
     task = Task(record.node, event.kind, event.mode, next_status(None, Step.SUBMIT), event.lamports, event.number)
-    state = _move(state, _account(state, record.node), balance=-event.lamports, locked_fees=event.lamports)
+    state = checks.move(
+        state, checks.account_at(state, record.node), balance=-event.lamports, locked_fees=event.lamports
+    )
     return state.with_task(task_id, task)
 
 
@@ -94,14 +94,18 @@ def _force_withdrawal(state: State, record: Record, event: EconomicEvent, contex
     """Refunds the overdue task that the entry names, if it may, and makes payable what was asked for, or as much as there is."""
     state = _take_entry(state, record, event, context)
     # Another key with the same node id owns the account: it must not be emptied.
-    if _account(state, record.node).public_key != event.public_key:
+    if checks.account_at(state, record.node).public_key != event.public_key:
         return state
     task = state.task(record.task) if any(record.task) else None
     if task is not None and task.client == record.node and _is_overdue(task, context):
         state = _give_back(state, record.task, task)
-    account = _account(state, record.node)
+    account = checks.account_at(state, record.node)
     lamports = min(event.number, account.balance)
-    return _move(state, account, balance=-lamports, payable=lamports)
+    return checks.move(state, account, balance=-lamports, payable=lamports)
+
+
+def _strike(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
+    return exact.strike(_take_entry(state, record, event, context), record, event, context)
 
 
 def _is_overdue(task: Task, context: Context) -> bool:
@@ -110,64 +114,70 @@ def _is_overdue(task: Task, context: Context) -> bool:
 
 def _give_back(state: State, task_id: bytes, task: Task) -> State:
     fee = task.fee_lamports
-    state = _move(state, _account(state, task.client), locked_fees=-fee, balance=fee)
+    state = checks.move(state, checks.account_at(state, task.client), locked_fees=-fee, balance=fee)
+    state = exact.free_pledge(state, task)
     return state.with_task(task_id, replace(task, status=next_status(task.status, Step.REFUND)))
 
 
 def _submit(state: State, record: Record, submission: TaskSubmission, context: Context) -> State:
-    account = _author(state, record, submission.nonce)
+    account = checks.author(state, record, submission.nonce)
     if submission.fee_lamports == 0:
-        raise _rejected(Rejection.ZERO_AMOUNT, "the fee must be at least one lamport")
+        raise checks.rejected(Rejection.ZERO_AMOUNT, "the fee must be at least one lamport")
     if submission.deadline_slot <= context.base_slot:
-        raise _rejected(
+        raise checks.rejected(
             Rejection.DEADLINE_PASSED,
             f"deadline slot {submission.deadline_slot} is not after {context.base_slot}",
             base_slot=context.base_slot,
         )
     if submission.kind not in SUPPORTED_KINDS:
-        raise _rejected(Rejection.UNSUPPORTED_KIND, f"kind {submission.kind.name.lower()} is not supported so far")
+        raise checks.rejected(
+            Rejection.UNSUPPORTED_KIND, f"kind {submission.kind.name.lower()} is not supported so far"
+        )
     if submission.mode not in SUPPORTED_MODES:
-        raise _rejected(Rejection.UNSUPPORTED_MODE, f"mode {submission.mode.name.lower()} is not supported so far")
+        raise checks.rejected(
+            Rejection.UNSUPPORTED_MODE, f"mode {submission.mode.name.lower()} is not supported so far"
+        )
     task_id = messages.task_id(context.domain, account.public_key, submission.nonce, submission.spec_hash)
     if record.task != task_id:
-        raise _rejected(Rejection.WRONG_TASK_ID, f"the task id must be {task_id.hex()}")
+        raise checks.rejected(Rejection.WRONG_TASK_ID, f"the task id must be {task_id.hex()}")
     if state.task(task_id) is not None:
-        raise _rejected(Rejection.TASK_EXISTS, f"task {task_id.hex()} is there already")
-    _need_balance(account, submission.fee_lamports)
+        raise checks.rejected(Rejection.TASK_EXISTS, f"task {task_id.hex()} is there already")
+    checks.need_balance(account, submission.fee_lamports)
     fee = submission.fee_lamports
     task = Task(
         record.node, submission.kind, submission.mode, next_status(None, Step.SUBMIT), fee, submission.deadline_slot
     )
-    return _move(state, account, balance=-fee, locked_fees=fee, nonce=1).with_task(task_id, task)
+    return checks.move(state, account, balance=-fee, locked_fees=fee, nonce=1).with_task(task_id, task)
 
 
 def _register(state: State, record: Record, registration: WorkerRegistration, context: Context) -> State:
-    account = _author(state, record, registration.nonce)
+    account = checks.author(state, record, registration.nonce)
     if registration.public_key != account.public_key:
-        raise _rejected(Rejection.WRONG_PUBLIC_KEY, f"the account's public key is {account.public_key.hex()}")
+        raise checks.rejected(Rejection.WRONG_PUBLIC_KEY, f"the account's public key is {account.public_key.hex()}")
     stake = registration.stake_lamports
     if stake == 0:
-        raise _rejected(Rejection.ZERO_AMOUNT, "the stake must be at least one lamport")
-    _need_balance(account, stake)
-    return _move(state, account, balance=-stake, locked_stake=stake, nonce=1)
+        raise checks.rejected(Rejection.ZERO_AMOUNT, "the stake must be at least one lamport")
+    checks.need_balance(account, stake)
+    return checks.move(state, account, balance=-stake, locked_stake=stake, nonce=1)
 
 
 def _reveal(state: State, record: Record, result: TaskResult, context: Context) -> State:
-    task, status = _task(state, record, Step.REVEAL)
+    task, status = checks.task_in(state, record, Step.REVEAL)
     if task.deadline_slot < context.base_slot:
-        raise _rejected(
+        raise checks.rejected(
             Rejection.DEADLINE_PASSED, f"the task's deadline was slot {task.deadline_slot}", base_slot=context.base_slot
         )
-    account = _author(state, record, result.nonce)
-    if account.locked_stake < MIN_WORKER_STAKE:
-        raise _rejected(
+    account = checks.author(state, record, result.nonce)
+    needed = exact.needed_stake(task)
+    if account.free_stake < needed:
+        raise checks.rejected(
             Rejection.STAKE_TOO_LOW,
-            f"the worker has locked {account.locked_stake} lamports, it needs {MIN_WORKER_STAKE}",
+            f"of the worker's locked stake {account.free_stake} lamports are free, it needs {needed}",
             locked_stake_lamports=account.locked_stake,
-            minimum_lamports=MIN_WORKER_STAKE,
+            minimum_lamports=needed + account.pledged_stake,
         )
     if record.node == task.client:
-        raise _rejected(Rejection.WORKER_IS_CLIENT, "a client may not work on its own task")
+        raise checks.rejected(Rejection.WORKER_IS_CLIENT, "a client may not work on its own task")
     commitment = messages.commitment(
         context.domain, record.task, result.lease_id, account.public_key, result.salt, result.result_hash
     )
@@ -181,26 +191,28 @@ def _reveal(state: State, record: Record, result: TaskResult, context: Context) 
         accept_bitmap=0,
         reject_bitmap=0,
     )
-    return _move(state, account, nonce=1).with_task(record.task, task)
+    return checks.move(state, account, nonce=1, pledged_stake=exact.pledge(task)).with_task(record.task, task)
 
 
 def _prove_sample(state: State, record: Record, proof: VerificationProof, context: Context) -> State:
-    _task(state, record, Step.PROVE_SAMPLE)
+    checks.task_in(state, record, Step.PROVE_SAMPLE)
     validator_at(context, record, proof.set_index)
     return state
 
 
 def _vote(state: State, record: Record, vote: ConsensusVote, context: Context) -> State:
-    task, status = _task(state, record, Step.VOTE)
+    task, status = checks.task_in(state, record, Step.VOTE)
     if vote.result_hash != task.result_hash:
-        raise _rejected(Rejection.WRONG_RESULT_HASH, f"the revealed result is {task.result_hash.hex()}")
+        raise checks.rejected(Rejection.WRONG_RESULT_HASH, f"the revealed result is {task.result_hash.hex()}")
     validator_at(context, record, vote.set_index)
     bit = 1 << vote.set_index
     fresh = task.verdict_epoch != context.epoch
     accept = 0 if fresh else task.accept_bitmap
     reject = 0 if fresh else task.reject_bitmap
     if (accept | reject) & bit:
-        raise _rejected(Rejection.DUPLICATE_VOTE, f"validator {vote.set_index} has voted on this result in this epoch")
+        raise checks.rejected(
+            Rejection.DUPLICATE_VOTE, f"validator {vote.set_index} has voted on this result in this epoch"
+        )
     if vote.verdict is Verdict.ACCEPT:
         accept |= bit
     elif vote.verdict is Verdict.REJECT:
@@ -212,48 +224,56 @@ def _vote(state: State, record: Record, vote: ConsensusVote, context: Context) -
 
 
 def _pay(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    task, status = _task(state, record, Step.PAY)
-    _need_quorum(task, task.accept_bitmap, context)
-    _need_node(record, task.worker, "worker")
-    _need_amount(event, task.fee_lamports, "fee")
-    state = _move(state, _account(state, task.client), locked_fees=-task.fee_lamports)
-    state = _move(state, _account(state, task.worker), payable=task.fee_lamports)
+    task = checks.task_of(state, record)
+    if task.status is TaskStatus.REVEALED and task.mode is Mode.EXACT:
+        raise checks.rejected(Rejection.WRONG_MODE, "a result of mode exact is held before it is paid")
+    status = next_status(task.status, Step.PAY)
+    if task.status is TaskStatus.HELD:
+        exact.check_release(task, context)
+    else:
+        checks.need_quorum(task, task.accept_bitmap, context)
+    checks.need_node(record, task.worker, "worker")
+    checks.need_amount(event, task.fee_lamports, "fee")
+    state = checks.move(state, checks.account_at(state, task.client), locked_fees=-task.fee_lamports)
+    state = checks.move(state, checks.account_at(state, task.worker), payable=task.fee_lamports)
+    state = exact.free_pledge(state, task)
     return state.with_task(record.task, replace(task, status=status))
 
 
 def _slash(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    task, status = _task(state, record, Step.SLASH)
-    _need_quorum(task, task.reject_bitmap, context)
-    _need_node(record, task.worker, "worker")
-    worker = _account(state, task.worker)
-    slashed = worker.locked_stake
-    _need_amount(event, slashed, "worker's locked stake")
-    state = _move(state, worker, locked_stake=-slashed)
+    task, status = checks.task_in(state, record, Step.SLASH)
+    checks.need_quorum(task, task.reject_bitmap, context)
+    checks.need_node(record, task.worker, "worker")
+    worker = checks.account_at(state, task.worker)
+    pledge = exact.pledge(task)
+    slashed = worker.free_stake + pledge
+    checks.need_amount(event, slashed, "worker's stake that stands behind no other exact result")
+    state = checks.move(state, worker, locked_stake=-slashed, pledged_stake=-pledge)
     treasury = state.account(node_id(context.treasury)) or Account(context.treasury)
-    state = _move(state, treasury, payable=slashed)
+    state = checks.move(state, treasury, payable=slashed)
     fresh = Task(task.client, task.kind, task.mode, status, task.fee_lamports, task.deadline_slot)
     return state.with_task(record.task, fresh)
 
 
 def _refund(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    task, _ = _task(state, record, Step.REFUND)
+    task, _ = checks.task_in(state, record, Step.REFUND)
     if task.deadline_slot >= context.base_slot:
-        raise _rejected(
+        raise checks.rejected(
             Rejection.DEADLINE_NOT_PASSED,
             f"the task's deadline is slot {task.deadline_slot}",
             base_slot=context.base_slot,
         )
-    _need_node(record, task.client, "client")
-    _need_amount(event, task.fee_lamports, "fee")
+    checks.need_node(record, task.client, "client")
+    checks.need_amount(event, task.fee_lamports, "fee")
     return _give_back(state, record.task, task)
 
 
 def _withdraw(state: State, record: Record, event: EconomicEvent, context: Context) -> State:
-    account = _author(state, record, event.number)
+    account = checks.author(state, record, event.number)
     if event.lamports == 0:
-        raise _rejected(Rejection.ZERO_AMOUNT, "a withdrawal must be of at least one lamport")
-    _need_balance(account, event.lamports)
-    return _move(state, account, balance=-event.lamports, payable=event.lamports, nonce=1)
+        raise checks.rejected(Rejection.ZERO_AMOUNT, "a withdrawal must be of at least one lamport")
+    checks.need_balance(account, event.lamports)
+    return checks.move(state, account, balance=-event.lamports, payable=event.lamports, nonce=1)
 
 
 _Rule = Callable[[State, Record, Any, Context], State]
@@ -268,6 +288,9 @@ _EVENT_RULES: Final[dict[Event, _Rule]] = {
     Event.DEPOSIT: _take_entry,
     Event.INBOX_TASK: _inbox_task,
     Event.FORCED_WITHDRAWAL: _force_withdrawal,
+    Event.STRIKE: _strike,
+    Event.HOLD: exact.hold,
+    Event.SCHEDULE: exact.schedule,
     Event.PAYMENT: _pay,
     Event.SLASH: _slash,
     Event.REFUND: _refund,
@@ -275,114 +298,7 @@ _EVENT_RULES: Final[dict[Event, _Rule]] = {
 }
 
 
-def _move(
-    state: State,
-    account: Account,
-    *,
-    balance: int = 0,
-    locked_fees: int = 0,
-    locked_stake: int = 0,
-    payable: int = 0,
-    nonce: int = 0,
-) -> State:
-    """Adds to one account's amounts and the same to the totals: the only place where lamports change."""
-    state = state.with_account(
-        replace(
-            account,
-            balance=_u64("balance", account.balance + balance),
-            locked_fees=_u64("locked fees", account.locked_fees + locked_fees),
-            locked_stake=_u64("locked stake", account.locked_stake + locked_stake),
-            payable=_u64("payable", account.payable + payable),
-            nonce=_u64("nonce", account.nonce + nonce),
-        )
-    )
-    locked = locked_fees + locked_stake
-    if not (balance or locked or payable):
-        return state
-    totals = state.totals
-    return state.with_totals(
-        replace(
-            totals,
-            balance=_u64("total balance", totals.balance + balance),
-            locked=_u64("total locked", totals.locked + locked),
-            payable=_u64("total payable", totals.payable + payable),
-        )
-    )
-
-
 def _check_invariant(before: State, after: State, entered: int) -> None:
     old, new = before.totals, after.totals
     if new.lamports != old.lamports + entered or new.payable < old.payable:
         raise InvariantError(f"from {old} to {new} with {entered} lamports entering")
-
-
-def _author(state: State, record: Record, nonce: int) -> Account:
-    """The account of the record's author, once its nonce is the record's."""
-    account = _account(state, record.node)
-    if nonce != account.nonce:
-        raise _rejected(
-            Rejection.WRONG_NONCE,
-            f"the record's nonce is {nonce}, the account's {account.nonce}",
-            expected=account.nonce,
-        )
-    return account
-
-
-def _account(state: State, node: bytes) -> Account:
-    account = state.account(node)
-    if account is None:
-        raise _rejected(Rejection.UNKNOWN_ACCOUNT, f"node {node.hex()} has no account; a deposit makes one")
-    return account
-
-
-def _task(state: State, record: Record, step: Step) -> tuple[Task, TaskStatus]:
-    """The record's task, and its status after `step`."""
-    task = state.task(record.task)
-    if task is None:
-        raise _rejected(Rejection.UNKNOWN_TASK, f"there is no task {record.task.hex()}")
-    return task, next_status(task.status, step)
-
-
-def _need_balance(account: Account, lamports: int) -> None:
-    if account.balance < lamports:
-        raise _rejected(
-            Rejection.INSUFFICIENT_BALANCE,
-            f"the balance is {account.balance} lamports, {lamports} are needed",
-            balance_lamports=account.balance,
-        )
-
-
-def _need_quorum(task: Task, bitmap: int, context: Context) -> None:
-    if task.verdict_epoch != context.epoch:
-        raise _rejected(
-            Rejection.STALE_VERDICTS, f"the verdicts are of epoch {task.verdict_epoch}, this is {context.epoch}"
-        )
-    validators = context.validator_set
-    if not validators.is_quorum(bitmap):
-        signed = validators.stake_of(bitmap)
-        raise _rejected(
-            Rejection.NO_QUORUM,
-            f"{signed} of {validators.total_stake} lamports of stake agree, two thirds are needed",
-            signed_stake_lamports=signed,
-            total_stake_lamports=validators.total_stake,
-        )
-
-
-def _need_node(record: Record, node: bytes, role: str) -> None:
-    if record.node != node:
-        raise _rejected(Rejection.WRONG_NODE, f"the task's {role} is node {node.hex()}")
-
-
-def _need_amount(event: EconomicEvent, lamports: int, what: str) -> None:
-    if event.lamports != lamports:
-        raise _rejected(Rejection.WRONG_AMOUNT, f"the {what} is {lamports} lamports", expected=lamports)
-
-
-def _u64(name: str, value: int) -> int:
-    if not 0 <= value <= U64_MAX:
-        raise _rejected(Rejection.OVERFLOW, f"{name} would be {value}")
-    return value
-
-
-def _rejected(code: Rejection, message: str, **data: int) -> LedgerRejection:
-    return LedgerRejection(code, message, **data)

@@ -33,7 +33,8 @@ from settlement.ledger.state import State
 from settlement.ledger.transition import unchecked
 from settlement.records import RecordError
 
-MAX_LEAVES: Final = 32
+MAX_LEAVES: Final = 34
+"""Eight strikes open as many: challenger, client, worker and task of each, the treasury's account and the totals."""
 MAX_RECORDS: Final = 8
 HASH_BYTES: Final = 32
 _MAX_STEPS: Final = 255

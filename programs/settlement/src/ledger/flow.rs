@@ -1,4 +1,5 @@
-//! The only place where lamports change: they flow into, within and out of an account, and the totals follow.
+//! The only place where lamports change: they flow into, within and out of an account, and the totals follow. What part of the locked stake
+//! is pledged (exact.rs) moves nothing.
 
 use super::{
     leaves::{account, totals, Leaf, Leaves},
@@ -91,7 +92,7 @@ pub fn raise(leaf: &mut Leaf, at: usize, by: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn lower(leaf: &mut Leaf, at: usize, by: u64) -> Result<(), Rejection> {
+pub fn lower(leaf: &mut Leaf, at: usize, by: u64) -> Result<(), Rejection> {
     leaf.set_u64(at, leaf.u64_at(at).checked_sub(by).ok_or(Rejection::Overflow)?);
     Ok(())
 }

@@ -1,11 +1,16 @@
 //! The leaves that a witness opens: read from its table, looked up and changed by the transition, hashed by the partial tree. Values are
 //! little-endian (docs/protocol.md, section 7).
 
-use super::{partial_tree::Reader, record::NodeId, stack::Stack, WitnessError};
+use super::{
+    partial_tree::Reader,
+    record::{NodeId, LAST_KIND, LAST_MODE},
+    stack::Stack,
+    WitnessError,
+};
 use crate::hash::{self, sha256_parts, Hash};
 
-/// Leaves that a witness may open. Eight records touch at most three each besides the totals.
-pub const MAX_LEAVES: usize = 32;
+/// Leaves that a witness may open. Eight strikes touch the most: challenger, client, worker and task each, the treasury's account and the totals.
+pub const MAX_LEAVES: usize = 34;
 
 pub const ACCOUNT_BYTES: usize = 80;
 pub const TASK_BYTES: usize = 195;
@@ -59,6 +64,8 @@ pub mod account {
     pub const BALANCE: usize = 32;
     pub const LOCKED_FEES: usize = 40;
     pub const LOCKED_STAKE: usize = 48;
+    /// The part of the locked stake that stands behind exact results.
+    pub const PLEDGED_STAKE: usize = 56;
     pub const NONCE: usize = 64;
     pub const PAYABLE: usize = 72;
 }
@@ -70,6 +77,7 @@ pub mod task {
     pub const MODE: usize = 21;
     pub const STATUS: usize = 22;
     pub const FEE: usize = 23;
+    /// Of a held result its release slot, UNSCHEDULED until that is known.
     pub const DEADLINE: usize = 31;
     pub const WORKER: usize = 39;
     pub const COMMITMENT: usize = 59;
@@ -82,6 +90,10 @@ pub mod task {
     pub const REVEALED: u8 = 2;
     pub const PAID: u8 = 3;
     pub const REFUNDED: u8 = 4;
+    pub const HELD: u8 = 5;
+    pub const STRUCK: u8 = 6;
+
+    pub const UNSCHEDULED: u64 = u64::MAX;
 }
 
 /// Offsets of the totals' fields.
@@ -137,8 +149,8 @@ impl<'a> Leaf<'a> {
                 node[..20] == *self.id
             }
             Kind::Task => {
-                let is_known = |at: usize| (1..=4).contains(&self.value[at]);
-                is_known(task::KIND) && is_known(task::MODE) && is_known(task::STATUS)
+                let is_known = |at: usize, last: u8| (1..=last).contains(&self.value[at]);
+                is_known(task::KIND, LAST_KIND) && is_known(task::MODE, LAST_MODE) && is_known(task::STATUS, task::STRUCK)
             }
             Kind::Totals => true,
         };

@@ -16,14 +16,17 @@
 //! The order of a batch (inbox records first) is not judged here, nor are authorisations and sample signatures.
 
 mod crc;
+mod exact;
 mod flow;
 mod leaves;
 mod partial_tree;
+mod quorum;
 mod record;
 mod rejection;
 mod stack;
 mod transition;
 
+pub use exact::{MIN_WORKER_STAKE, RESULT_HOLD_SLOTS};
 pub use leaves::MAX_LEAVES;
 pub use record::*;
 pub use rejection::Rejection;
@@ -74,7 +77,7 @@ pub enum WitnessError {
     Truncated = 2,
     /// Bytes are left over.
     TrailingBytes = 3,
-    /// Not 1 to 32 leaves.
+    /// Not 1 to 34 leaves.
     LeafCount = 4,
     /// A leaf of no known kind, or whose value is none of that kind.
     BadLeaf = 5,

@@ -31,13 +31,16 @@ pub const EVENT_SLASH: u8 = 4;
 pub const EVENT_WITHDRAWAL: u8 = 5;
 pub const EVENT_INBOX_TASK: u8 = 6;
 pub const EVENT_FORCED_WITHDRAWAL: u8 = 7;
+pub const EVENT_STRIKE: u8 = 8;
+pub const EVENT_HOLD: u8 = 9;
+pub const EVENT_SCHEDULE: u8 = 10;
 
 pub const VERDICT_ACCEPT: u8 = 1;
 pub const VERDICT_REJECT: u8 = 2;
 const LAST_VERDICT: u8 = 3;
 const LAST_REASON: u8 = 8;
-const LAST_KIND: u8 = 4;
-const LAST_MODE: u8 = 4;
+pub(super) const LAST_KIND: u8 = 4;
+pub(super) const LAST_MODE: u8 = 4;
 
 /// Bytes that `Record::decode` has taken; all fields are the record's, in host integers.
 #[derive(Clone, Copy)]
@@ -130,9 +133,9 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Whether the record takes an inbox entry: DEPOSIT, INBOX_TASK, FORCED_WITHDRAWAL.
+    /// Whether the record takes an inbox entry: DEPOSIT, INBOX_TASK, FORCED_WITHDRAWAL, STRIKE.
     pub fn is_from_inbox(&self) -> bool {
-        matches!(self.event(), EVENT_DEPOSIT | EVENT_INBOX_TASK | EVENT_FORCED_WITHDRAWAL)
+        matches!(self.event(), EVENT_DEPOSIT | EVENT_INBOX_TASK | EVENT_FORCED_WITHDRAWAL | EVENT_STRIKE)
     }
 
     /// Whether somebody's ed25519 signature must stand beside the record: records.needs_authorisation of the Python side.
@@ -193,12 +196,14 @@ pub struct Registration<'a> {
 
 /// Fields that the event does not use are zero.
 pub struct EconomicEvent<'a> {
-    /// The nonce of a WITHDRAWAL, the deadline slot of an INBOX_TASK, the lamports asked by a FORCED_WITHDRAWAL.
+    /// The nonce of a WITHDRAWAL, the deadline slot of an INBOX_TASK, the lamports asked by a FORCED_WITHDRAWAL, the challenger's share of a
+    /// STRIKE in basis points.
     pub number: u64,
     pub lamports: u64,
     pub inbox_index: u64,
     pub slot: u64,
     pub public_key: &'a Hash,
+    /// Of an INBOX_TASK; in a STRIKE the hash of the result that was proved wrong.
     pub spec_hash: &'a Hash,
     pub kind: u8,
     pub mode: u8,
@@ -235,13 +240,16 @@ pub fn check(bytes: &RecordBytes) -> Result<(), Rejection> {
 fn is_event(record: &Record) -> bool {
     let event = record.economic_event();
     let has_no_entry = || event.inbox_index == 0 && event.slot == 0 && is_zero(event.public_key);
-    let has_no_spec = || is_zero(event.spec_hash) && event.kind == 0 && event.mode == 0;
+    let has_no_work = || event.kind == 0 && event.mode == 0;
+    let has_no_spec = || is_zero(event.spec_hash) && has_no_work();
     match record.event() {
         EVENT_DEPOSIT => is_zero(record.task()) && event.number == 0 && has_no_spec(),
-        EVENT_PAYMENT | EVENT_REFUND | EVENT_SLASH => event.number == 0 && has_no_entry() && has_no_spec(),
+        EVENT_PAYMENT | EVENT_REFUND | EVENT_SLASH | EVENT_HOLD => event.number == 0 && has_no_entry() && has_no_spec(),
         EVENT_WITHDRAWAL => is_zero(record.task()) && has_no_entry() && has_no_spec(),
         EVENT_INBOX_TASK => is_known(event.kind, LAST_KIND) && is_known(event.mode, LAST_MODE),
         EVENT_FORCED_WITHDRAWAL => has_no_spec(),
+        EVENT_STRIKE => has_no_work(),
+        EVENT_SCHEDULE => event.number == 0 && event.lamports == 0 && has_no_entry() && has_no_spec(),
         _ => false,
     }
 }

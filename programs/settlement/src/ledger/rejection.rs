@@ -31,4 +31,8 @@ pub enum Rejection {
     StaleVerdicts = 24,
     NoQuorum = 25,
     WrongInboxIndex = 26,
+    WrongMode = 32,
+    NotReleased = 33,
+    ReleaseScheduled = 34,
+    HoldTooYoung = 35,
 }

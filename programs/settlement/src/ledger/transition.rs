@@ -2,19 +2,16 @@
 //! so that both name the same reason. A rejected record may leave the leaves half changed: judging ends with it.
 
 use super::{
-    flow::{raise, shift, totals_of, Flow},
+    exact::{self, MIN_WORKER_STAKE, MODE_EXACT},
+    flow::{lower, raise, shift, totals_of, Flow},
     leaves::{account, task, totals, Leaf, Leaves},
+    quorum::{check_validator, need_quorum},
     record::*,
     rejection::Rejection,
     Context, WitnessError,
 };
-use crate::{
-    constants::BITMAP_BYTES,
-    hash::{self, sha256_parts, Hash},
-};
+use crate::hash::{self, sha256_parts, Hash};
 
-/// Lamports a worker must have locked to reveal a result.
-const MIN_WORKER_STAKE: u64 = 1_000_000;
 const KIND_TRAINING: u8 = 1;
 const MODE_REPLAY: u8 = 2;
 
@@ -36,7 +33,7 @@ impl From<WitnessError> for Halt {
     }
 }
 
-type Applied = Result<(), Halt>;
+pub type Applied = Result<(), Halt>;
 
 /// Applies a record, or says why not.
 #[inline(never)]
@@ -55,6 +52,9 @@ pub fn apply(leaves: &mut Leaves, bytes: &RecordBytes, context: &Context) -> App
         (OP_ECONOMIC_EVENT, EVENT_WITHDRAWAL) => withdraw(leaves, &record),
         (OP_ECONOMIC_EVENT, EVENT_INBOX_TASK) => inbox_task(leaves, &record, context),
         (OP_ECONOMIC_EVENT, EVENT_FORCED_WITHDRAWAL) => forced_withdrawal(leaves, &record, context),
+        (OP_ECONOMIC_EVENT, EVENT_STRIKE) => exact::strike(leaves, &record, context),
+        (OP_ECONOMIC_EVENT, EVENT_HOLD) => exact::hold(leaves, &record, context),
+        (OP_ECONOMIC_EVENT, EVENT_SCHEDULE) => exact::schedule(leaves, &record, context),
         _ => Err(Rejection::OpNotAccepted.into()),
     }
 }
@@ -66,7 +66,7 @@ fn submit(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     need(submission.fee_lamports > 0, Rejection::ZeroAmount)?;
     need(submission.deadline_slot > context.base_slot, Rejection::DeadlinePassed)?;
     need(submission.kind == KIND_TRAINING, Rejection::UnsupportedKind)?;
-    need(submission.mode == MODE_REPLAY, Rejection::UnsupportedMode)?;
+    need(is_supported(submission.mode), Rejection::UnsupportedMode)?;
     let mut id = [0u8; 32];
     let public_key: Hash = leaves.0[author].bytes_at(account::PUBLIC_KEY);
     let nonce = submission.nonce.to_le_bytes();
@@ -103,7 +103,8 @@ fn reveal(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let task = task_in(leaves, record, &[task::PENDING])?;
     need(leaves.0[task].u64_at(task::DEADLINE) >= context.base_slot, Rejection::DeadlinePassed)?;
     let author = author(leaves, record, result.nonce)?;
-    need(leaves.0[author].u64_at(account::LOCKED_STAKE) >= MIN_WORKER_STAKE, Rejection::StakeTooLow)?;
+    let pledge = exact::pledge(&leaves.0[task]);
+    need(exact::free_stake(&leaves.0[author]) >= MIN_WORKER_STAKE + pledge, Rejection::StakeTooLow)?;
     need(!leaves.0[task].is_at(task::CLIENT, record.node()), Rejection::WorkerIsClient)?;
     let mut commitment = [0u8; 32];
     let public_key: Hash = leaves.0[author].bytes_at(account::PUBLIC_KEY);
@@ -119,6 +120,7 @@ fn reveal(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     ];
     sha256_parts(&parts, &mut commitment);
     count_nonce(leaves, author)?;
+    raise(&mut leaves.0[author], account::PLEDGED_STAKE, pledge)?;
     let task = &mut leaves.0[task];
     clear_result(task, task::REVEALED);
     task.set(task::WORKER, record.node());
@@ -163,8 +165,13 @@ fn deposit(leaves: &mut Leaves, record: &Record) -> Applied {
 
 #[inline(never)]
 fn pay(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
-    let task = task_in(leaves, record, &[task::REVEALED])?;
-    need_quorum(&leaves.0[task], task::ACCEPT, context)?;
+    let task = task_in(leaves, record, &[task::REVEALED, task::HELD])?;
+    if leaves.0[task].byte(task::STATUS) == task::HELD {
+        need(context.base_slot >= leaves.0[task].u64_at(task::DEADLINE), Rejection::NotReleased)?;
+    } else {
+        need(leaves.0[task].byte(task::MODE) != MODE_EXACT, Rejection::WrongMode)?;
+        need_quorum(&leaves.0[task], task::ACCEPT, context)?;
+    }
     need(leaves.0[task].is_at(task::WORKER, record.node()), Rejection::WrongNode)?;
     let fee = leaves.0[task].u64_at(task::FEE);
     need(record.economic_event().lamports == fee, Rejection::WrongAmount)?;
@@ -172,6 +179,7 @@ fn pay(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     shift(leaves, client, Flow::SpendFee, fee)?;
     let worker = present(leaves, leaves.account(record.node())?)?;
     shift(leaves, worker, Flow::Earn, fee)?;
+    exact::free_pledge(leaves, task)?;
     leaves.0[task].set_byte(task::STATUS, task::PAID);
     Ok(())
 }
@@ -182,9 +190,12 @@ fn slash(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     need_quorum(&leaves.0[task], task::REJECT, context)?;
     need(leaves.0[task].is_at(task::WORKER, record.node()), Rejection::WrongNode)?;
     let worker = present(leaves, leaves.account(record.node())?)?;
-    let slashed = leaves.0[worker].u64_at(account::LOCKED_STAKE);
-    need(record.economic_event().lamports == slashed, Rejection::WrongAmount)?;
+    let pledge = exact::pledge(&leaves.0[task]);
+    let slashed = record.economic_event().lamports;
+    let free = exact::free_stake(&leaves.0[worker]);
+    need(slashed.checked_sub(pledge) == Some(free), Rejection::WrongAmount)?;
     shift(leaves, worker, Flow::LoseStake, slashed)?;
+    lower(&mut leaves.0[worker], account::PLEDGED_STAKE, pledge)?;
     let mut node = [0u8; 32];
     sha256_parts(&[context.treasury], &mut node);
     let treasury = open_account(leaves, &node, context.treasury)?;
@@ -198,10 +209,15 @@ fn refund(leaves: &mut Leaves, record: &Record, context: &Context) -> Applied {
     let task = task_in(leaves, record, &[task::PENDING, task::REVEALED])?;
     need(leaves.0[task].u64_at(task::DEADLINE) < context.base_slot, Rejection::DeadlineNotPassed)?;
     need(leaves.0[task].is_at(task::CLIENT, record.node()), Rejection::WrongNode)?;
-    let fee = leaves.0[task].u64_at(task::FEE);
-    need(record.economic_event().lamports == fee, Rejection::WrongAmount)?;
+    need(record.economic_event().lamports == leaves.0[task].u64_at(task::FEE), Rejection::WrongAmount)?;
     let client = present(leaves, leaves.account(record.node())?)?;
+    give_back(leaves, client, task)
+}
+
+fn give_back(leaves: &mut Leaves, client: usize, task: usize) -> Applied {
+    let fee = leaves.0[task].u64_at(task::FEE);
     shift(leaves, client, Flow::FreeFee, fee)?;
+    exact::free_pledge(leaves, task)?;
     leaves.0[task].set_byte(task::STATUS, task::REFUNDED);
     Ok(())
 }
@@ -226,7 +242,7 @@ fn inbox_task(leaves: &mut Leaves, record: &Record, context: &Context) -> Applie
     let client = take_entry(leaves, record)?;
     sha256_parts(&[&hash::INBOX_TASK_ID, genesis, program, event.public_key, &index, event.spec_hash], &mut id);
     need(*record.task() == id, Rejection::WrongTaskId)?;
-    if event.kind != KIND_TRAINING || event.mode != MODE_REPLAY || event.number <= context.base_slot {
+    if event.kind != KIND_TRAINING || !is_supported(event.mode) || event.number <= context.base_slot {
         return Ok(());
     }
     let task = leaves.task(&id)?;
@@ -255,9 +271,7 @@ fn forced_withdrawal(leaves: &mut Leaves, record: &Record, context: &Context) ->
         let leaf = &leaves.0[task];
         let is_open = leaf.is_present && matches!(leaf.byte(task::STATUS), task::PENDING | task::REVEALED);
         if is_open && leaf.is_at(task::CLIENT, record.node()) && leaf.u64_at(task::DEADLINE) < context.base_slot {
-            let fee = leaf.u64_at(task::FEE);
-            shift(leaves, owner, Flow::FreeFee, fee)?;
-            leaves.0[task].set_byte(task::STATUS, task::REFUNDED);
+            give_back(leaves, owner, task)?;
         }
     }
     let lamports = event.number.min(leaves.0[owner].u64_at(account::BALANCE));
@@ -267,7 +281,7 @@ fn forced_withdrawal(leaves: &mut Leaves, record: &Record, context: &Context) ->
 /// Credits the next inbox entry's lamports to the account of its public key, which is opened if need be, and moves the cursor on.
 /// An account that stands there with another public key of the same node id is credited: nobody can stop the inbox with such a pair.
 #[inline(never)]
-fn take_entry(leaves: &mut Leaves, record: &Record) -> Result<usize, Halt> {
+pub fn take_entry(leaves: &mut Leaves, record: &Record) -> Result<usize, Halt> {
     let event = record.economic_event();
     let totals = totals_of(leaves)?;
     let cursor = leaves.0[totals].u64_at(totals::CURSOR);
@@ -282,12 +296,16 @@ fn take_entry(leaves: &mut Leaves, record: &Record) -> Result<usize, Halt> {
     Ok(account)
 }
 
+fn is_supported(mode: u8) -> bool {
+    mode == MODE_REPLAY || mode == MODE_EXACT
+}
+
 fn count_nonce(leaves: &mut Leaves, account: usize) -> Applied {
     Ok(raise(&mut leaves.0[account], account::NONCE, 1)?)
 }
 
 #[inline(always)]
-fn need(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
+pub fn need(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
     if condition {
         Ok(())
     } else {
@@ -296,7 +314,7 @@ fn need(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
 }
 
 /// `account`, once it is there.
-fn present(leaves: &Leaves, account: usize) -> Result<usize, Rejection> {
+pub fn present(leaves: &Leaves, account: usize) -> Result<usize, Rejection> {
     need(leaves.0[account].is_present, Rejection::UnknownAccount)?;
     Ok(account)
 }
@@ -311,7 +329,7 @@ fn author(leaves: &Leaves, record: &Record, nonce: u64) -> Result<usize, Halt> {
 
 /// The account of a node id (the first 20 bytes of `node`), opened for `public_key` if it is not there.
 #[inline(always)]
-fn open_account(leaves: &mut Leaves, node: &Hash, public_key: &Hash) -> Result<usize, WitnessError> {
+pub fn open_account(leaves: &mut Leaves, node: &Hash, public_key: &Hash) -> Result<usize, WitnessError> {
     let mut id: NodeId = [0; 20];
     id.copy_from_slice(&node[..20]);
     let account = leaves.account(&id)?;
@@ -325,7 +343,7 @@ fn open_account(leaves: &mut Leaves, node: &Hash, public_key: &Hash) -> Result<u
 
 /// The record's task, once its status is one of `statuses`.
 #[inline(always)]
-fn task_in(leaves: &Leaves, record: &Record, statuses: &[u8]) -> Result<usize, Halt> {
+pub fn task_in(leaves: &Leaves, record: &Record, statuses: &[u8]) -> Result<usize, Halt> {
     let task = leaves.task(record.task())?;
     need(leaves.0[task].is_present, Rejection::UnknownTask)?;
     need(statuses.contains(&leaves.0[task].byte(task::STATUS)), Rejection::WrongStatus)?;
@@ -345,37 +363,4 @@ fn clear_result(leaf: &mut Leaf, status: u8) {
     const NOTHING: [u8; super::leaves::TASK_BYTES - task::WORKER] = [0; super::leaves::TASK_BYTES - task::WORKER];
     leaf.set(task::WORKER, &NOTHING);
     leaf.set_byte(task::STATUS, status);
-}
-
-/// NotAValidator unless the record's node is the authority at its set index.
-#[inline(never)]
-fn check_validator(record: &Record, context: &Context) -> Applied {
-    let index = usize::from(record.set_index());
-    let entry = context.validators.get(index).filter(|_| index < 256).ok_or(Rejection::NotAValidator)?;
-    let mut node = [0u8; 32];
-    sha256_parts(&[entry.authority.as_ref()], &mut node);
-    Ok(need(*record.node() == node[..20], Rejection::NotAValidator)?)
-}
-
-/// The verdicts are of this epoch, and 3 × the stake behind them ≥ 2 × the set's. BadLeaf when the bitmap has a bit beyond the set, which
-/// no honest state has.
-#[inline(never)]
-fn need_quorum(task: &Leaf, bitmap: usize, context: &Context) -> Applied {
-    need(task.u64_at(task::VERDICT_EPOCH) == context.epoch, Rejection::StaleVerdicts)?;
-    let mut signed = 0u64;
-    for byte in 0..BITMAP_BYTES {
-        let bits = task.byte(bitmap + byte);
-        if bits == 0 {
-            continue;
-        }
-        for bit in 0..8 {
-            if bits >> bit & 1 == 1 {
-                let entry = context.validators.get(8 * byte + bit).ok_or(WitnessError::BadLeaf)?;
-                signed = signed.saturating_add(entry.stake_lamports);
-            }
-        }
-    }
-    let absent = context.total_stake_lamports.saturating_sub(signed);
-    // 3s ≥ 2t is t − s ≤ s / 2, which fits u64 for every t.
-    Ok(need(absent <= signed / 2, Rejection::NoQuorum)?)
 }
