@@ -39,7 +39,7 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 
 
 def make_tags() -> dict[str, Any]:
-    names = "checkpoint genesis inbox inbox-entry inbox-deposit inbox-task inbox-withdrawal inbox-task-id validator-set proof-of-possession"
+    names = "checkpoint genesis inbox inbox-entry inbox-deposit inbox-task inbox-withdrawal inbox-strike inbox-task-id validator-set proof-of-possession"
     names += " task commitment result sample authorisation rpc"
     names += " results-root trace-root data-root work-root state-node state-leaf account-key account task-key task-leaf totals-key totals"
     return {"tags": {name: tag(name).hex() for name in names.split()}}
@@ -80,6 +80,7 @@ def make_messages() -> dict[str, Any]:
         ],
         "inbox_tasks": [inbox_task()],
         "inbox_withdrawals": [inbox_withdrawal()],
+        "inbox_strikes": [inbox_strike()],
         "commitments": [
             {
                 "task_id": task.hex(),
@@ -144,6 +145,13 @@ def inbox_withdrawal() -> dict[str, Any]:
     payload_hash = messages.withdrawal_payload_hash(owner, U64_MAX, task)
     fields = {"owner": owner.hex(), "withdraw_lamports": str(U64_MAX), "task_id": task.hex()}
     return {**fields, "payload_hash": payload_hash.hex()}
+
+
+def inbox_strike() -> dict[str, Any]:
+    challenger, task = kit.public_key("challenger"), kit.task_id("client", 7)
+    payload_hash = messages.strike_payload_hash(challenger, 2_500, task, kit.RESULT_HASH)
+    fields = {"challenger": challenger.hex(), "share_basis_points": "2500", "task_id": task.hex()}
+    return {**fields, "result_hash": kit.RESULT_HASH.hex(), "payload_hash": payload_hash.hex()}
 
 
 def possession(index: int) -> dict[str, Any]:

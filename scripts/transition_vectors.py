@@ -16,17 +16,19 @@ from typing import Any
 
 from scripts.vector_notation import DOMAIN
 from settlement.ledger import witness
-from tests.settlement import bad_witnesses, random_steps, steps
+from tests.settlement import bad_witnesses, exact_steps, random_steps, steps
 from tests.settlement.steps import Step
 
 RANDOM_STEPS = 12
 
 
 def make_transitions() -> dict[str, Any]:
-    rejections = [made for _, made in steps.every_rejection()]
+    rejections = [made for _, made in (*steps.every_rejection(), *exact_steps.rejections())]
     named = [
         *steps.every_rule(),
         *steps.forced(),
+        *exact_steps.taken(),
+        exact_steps.crowd(),
         *rejections,
         *steps.splits(),
         *(lie for _, lie in steps.lies()),

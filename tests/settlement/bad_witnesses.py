@@ -64,7 +64,7 @@ def everything() -> Iterator[tuple[Fault, Step]]:
     yield cut("within a foreign leaf", assembled(account("client"), tokens=FOREIGN + bytes(63)))
     yield case(Fault.TRAILING_BYTES, "one byte more", good.witness + b"\0")
     yield case(Fault.LEAF_COUNT, "no leaf", b"\0" + good.witness[1:])
-    yield case(Fault.LEAF_COUNT, "33 leaves", b"\41" + good.witness[1:])
+    yield case(Fault.LEAF_COUNT, "35 leaves", b"\43" + good.witness[1:])
     yield from bad_leaves(needless)
     yield case(Fault.UNSORTED, "a leaf twice", b"\2" + totals().encode() * 2 + LEAF)
     table = sorted((totals(), account("client")), key=lambda entry: entry.key)
@@ -108,8 +108,8 @@ def bad_leaves(good: Step) -> Iterator[tuple[Fault, Step]]:
     opened = witness._Opened(task_key(TASK_ID), LeafKind.TASK, TASK_ID, found)
     whole = assembled(opened, tokens=LEAF)
     start = len(whole) - 1 - 195
-    for offset, name in ((20, "kind"), (21, "mode"), (22, "status")):
-        for value in (0, 5):
+    for offset, name, last in ((20, "kind", 4), (21, "mode", 4), (22, "status", 6)):
+        for value in (0, last + 1):
             data = whole[: start + offset] + bytes([value]) + whole[start + offset + 1 :]
             yield Fault.BAD_LEAF, replace(good, name=f"bad_leaf: {name} {value}", witness=data)
     revealed = steps.voted(records.Verdict.ACCEPT, records.Verdict.ACCEPT)

@@ -131,6 +131,22 @@ def forced_withdrawal(
     )
 
 
+def strike(
+    challenger: str, lamports: int, inbox_index: int, task: bytes, share_basis_points: int = 1_000, slot: int = 7
+) -> Record:
+    return economic(
+        Event.STRIKE,
+        challenger,
+        task,
+        number=share_basis_points,
+        lamports=lamports,
+        inbox_index=inbox_index,
+        slot=slot,
+        public_key=public_key(challenger),
+        spec_hash=RESULT_HASH,
+    )
+
+
 def task_id(name: str, nonce: int, spec_hash: bytes = SPEC_HASH) -> bytes:
     return messages.task_id(DOMAIN, public_key(name), nonce, spec_hash)
 
@@ -183,6 +199,14 @@ def slash(worker: str, task: bytes, lamports: int = 1_000_000) -> Record:
 
 def refund(client: str, task: bytes, lamports: int = 1000) -> Record:
     return economic(Event.REFUND, client, task, lamports=lamports)
+
+
+def hold(worker: str, task: bytes, lamports: int = 1000) -> Record:
+    return economic(Event.HOLD, worker, task, lamports=lamports)
+
+
+def schedule(worker: str, task: bytes) -> Record:
+    return economic(Event.SCHEDULE, worker, task)
 
 
 def withdrawal(name: str, nonce: int, lamports: int) -> Record:

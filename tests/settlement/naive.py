@@ -111,7 +111,24 @@ def _bit(key: bytes, depth: int) -> str:
 # The ledger on dicts. A rejected record raises Refused.
 
 MIN_WORKER_STAKE = 1_000_000
-PENDING, REVEALED, PAID, REFUNDED = 1, 2, 3, 4
+HOLD_SLOTS = 432_000
+EXACT, REPLAY = 1, 2
+PENDING, REVEALED, PAID, REFUNDED, HELD, STRUCK = 1, 2, 3, 4, 5, 6
+UNSCHEDULED = 2**64 - 1
+
+
+EVENTS = (
+    "deposit",
+    "payment",
+    "refund",
+    "slash",
+    "withdrawal",
+    "inbox task",
+    "forced withdrawal",
+    "strike",
+    "hold",
+    "schedule",
+)
 
 
 class Refused(Exception):
@@ -134,7 +151,7 @@ class Ledger:
         self.cursor = 0
 
     def open_account(self, public_key: bytes) -> dict[str, Any]:
-        names = ("balance", "locked_fees", "locked_stake", "unlock_slot", "nonce", "payable")
+        names = ("balance", "locked_fees", "locked_stake", "pledged_stake", "nonce", "payable")
         return self.accounts.setdefault(node_id(public_key), {"public_key": public_key, **dict.fromkeys(names, 0)})
 
     def apply(self, epoch: int, base_slot: int, op: int, node: bytes, task_id: bytes, fields: dict[str, Any]) -> None:
@@ -151,17 +168,17 @@ class Ledger:
     def _apply(self, epoch: int, base_slot: int, op: int, node: bytes, task_id: bytes, f: dict[str, Any]) -> None:
         kind = {1: "submission", 2: "result", 3: "registration", 4: "vote", 6: "proof"}.get(op)
         if op == 7:
-            kind = ("deposit", "payment", "refund", "slash", "withdrawal", "inbox task", "forced withdrawal")[
-                f["event"] - 1
-            ]
+            kind = EVENTS[f["event"] - 1]
         need(kind)
-        if kind in ("deposit", "inbox task", "forced withdrawal"):
+        if kind in ("deposit", "inbox task", "forced withdrawal", "strike"):
             need(f["inbox_index"] == self.cursor and f["lamports"] > 0 and node == node_id(f["public_key"]))
             account = self.open_account(f["public_key"])
             account["balance"] += f["lamports"]
             self.cursor += 1
             if kind == "inbox task":
                 self._inbox_task(base_slot, node, task_id, f)
+            elif kind == "strike":
+                self._strike(node, task_id, f)
             elif kind == "forced withdrawal" and account["public_key"] == f["public_key"]:
                 self._forced_withdrawal(base_slot, node, task_id, f["number"])
             return
@@ -173,7 +190,9 @@ class Ledger:
         if kind == "submission":
             parts = (self.genesis, self.program, author["public_key"], le(f["nonce"]), f["spec_hash"])
             need(task_id == tagged("task", *parts) and task_id not in self.tasks)
-            need(f["fee_lamports"] > 0 and f["deadline_slot"] > base_slot and (f["kind"], f["mode"]) == (1, 2))
+            need(
+                f["fee_lamports"] > 0 and f["deadline_slot"] > base_slot and (f["kind"], f["mode"]) in ((1, 1), (1, 2))
+            )
             need(author["balance"] >= f["fee_lamports"])
             author["balance"] -= f["fee_lamports"]
             author["locked_fees"] += f["fee_lamports"]
@@ -193,7 +212,10 @@ class Ledger:
         task = self.tasks[task_id]
         if kind == "result":
             need(task["status"] == PENDING and task["deadline"] >= base_slot)
-            need(author["locked_stake"] >= MIN_WORKER_STAKE and node != task["client"])
+            is_exact = task["mode"] == EXACT
+            free = author["locked_stake"] - author["pledged_stake"]
+            need(free >= (2 if is_exact else 1) * MIN_WORKER_STAKE and node != task["client"])
+            author["pledged_stake"] += is_exact * MIN_WORKER_STAKE
             parts = (task_id, le(f["lease_id"]), author["public_key"], f["salt"], f["result_hash"])
             commitment = tagged("commitment", self.genesis, self.program, *parts)
             task.update(_NO_RESULT, status=REVEALED, worker=node, commitment=commitment, result=f["result_hash"])
@@ -201,9 +223,16 @@ class Ledger:
         if kind == "refund":
             need(task["status"] in (PENDING, REVEALED) and task["deadline"] < base_slot)
             need(node == task["client"] and f["lamports"] == task["fee"])
-            self.accounts[node]["locked_fees"] -= task["fee"]
-            self.accounts[node]["balance"] += task["fee"]
-            task["status"] = REFUNDED
+            self._give_back(task)
+            return
+        if kind == "schedule":
+            need(task["status"] == HELD and task["deadline"] == UNSCHEDULED)
+            need(epoch > task["verdict_epoch"] and node == task["worker"] and base_slot + HOLD_SLOTS < 2**64)
+            task["deadline"] = base_slot + HOLD_SLOTS
+            return
+        if kind == "payment" and task["status"] == HELD:
+            need(base_slot >= task["deadline"])
+            self._pay(task, node, f["lamports"])
             return
         need(task["status"] == REVEALED)
         if kind in ("vote", "proof"):
@@ -216,18 +245,20 @@ class Ledger:
                 if f["verdict"] in (1, 2):
                     task[{1: "accept", 2: "reject"}[f["verdict"]]] |= {f["set_index"]}
             return
-        votes = task["accept"] if kind == "payment" else task["reject"]
+        votes = task["reject"] if kind == "slash" else task["accept"]
         need(task["verdict_epoch"] == epoch and node == task["worker"])
         need(3 * sum(self.stakes[i] for i in votes) >= 2 * sum(self.stakes))
-        worker = self.accounts[node]
         if kind == "payment":
-            need(f["lamports"] == task["fee"])
-            self.accounts[task["client"]]["locked_fees"] -= task["fee"]
-            worker["payable"] += task["fee"]
-            task["status"] = PAID
+            need(task["mode"] != EXACT)
+            self._pay(task, node, f["lamports"])
+        elif kind == "hold":
+            need(task["mode"] == EXACT and f["lamports"] == task["fee"])
+            task.update(status=HELD, deadline=UNSCHEDULED)
         else:
-            need(f["lamports"] == worker["locked_stake"])
-            worker["locked_stake"] = 0
+            worker, pledge = self.accounts[node], MIN_WORKER_STAKE * (task["mode"] == EXACT)
+            need(f["lamports"] == worker["locked_stake"] - worker["pledged_stake"] + pledge)
+            worker["locked_stake"] -= f["lamports"]
+            worker["pledged_stake"] -= pledge
             self.open_account(self.treasury)["payable"] += f["lamports"]
             task.update(_NO_RESULT, status=PENDING)
 
@@ -235,7 +266,7 @@ class Ledger:
         parts = (self.genesis, self.program, f["public_key"], le(f["inbox_index"]), f["spec_hash"])
         need(task_id == tagged("inbox-task-id", *parts))
         kind, mode, fee = f["kind_mode"] // 16, f["kind_mode"] % 16, f["lamports"]
-        if (kind, mode) == (1, 2) and f["number"] > base_slot and task_id not in self.tasks:
+        if (kind, mode) in ((1, 1), (1, 2)) and f["number"] > base_slot and task_id not in self.tasks:
             self.accounts[node]["balance"] -= fee
             self.accounts[node]["locked_fees"] += fee
             self.tasks[task_id] = new_task(node, kind, mode, fee, f["number"])
@@ -243,12 +274,35 @@ class Ledger:
     def _forced_withdrawal(self, base_slot: int, node: bytes, task_id: bytes, asked: int) -> None:
         account, task = self.accounts[node], self.tasks.get(task_id)
         if task and task["client"] == node and task["deadline"] < base_slot and task["status"] in (PENDING, REVEALED):
-            account["locked_fees"] -= task["fee"]
-            account["balance"] += task["fee"]
-            task["status"] = REFUNDED
+            self._give_back(task)
         taken = min(asked, account["balance"])
         account["balance"] -= taken
         account["payable"] += taken
+
+    def _give_back(self, task: dict[str, Any], status: int = REFUNDED) -> None:
+        """The fee to the client; what stood behind a result that was revealed or held is free, or gone by a strike."""
+        self.accounts[task["client"]]["locked_fees"] -= task["fee"]
+        self.accounts[task["client"]]["balance"] += task["fee"]
+        if task["mode"] == EXACT and task["status"] in (REVEALED, HELD):
+            self.accounts[task["worker"]]["pledged_stake"] -= MIN_WORKER_STAKE
+        task["status"] = status
+
+    def _pay(self, task: dict[str, Any], node: bytes, lamports: int) -> None:
+        need(node == task["worker"] and lamports == task["fee"])
+        self.accounts[task["client"]]["locked_fees"] -= lamports
+        self.accounts[node]["payable"] += lamports
+        if task["mode"] == EXACT:
+            self.accounts[node]["pledged_stake"] -= MIN_WORKER_STAKE
+        task["status"] = PAID
+
+    def _strike(self, node: bytes, task_id: bytes, f: dict[str, Any]) -> None:
+        task = self.tasks.get(task_id)
+        if task and task["mode"] == EXACT and task["status"] in (REVEALED, HELD) and task["result"] == f["spec_hash"]:
+            self._give_back(task, STRUCK)
+            self.accounts[task["worker"]]["locked_stake"] -= MIN_WORKER_STAKE
+            share = MIN_WORKER_STAKE * min(f["number"], 10_000) // 10_000
+            self.accounts[node]["payable"] += share
+            self.open_account(self.treasury)["payable"] += MIN_WORKER_STAKE - share
 
     def sums(self) -> tuple[int, int, int]:
         """balance, locked, payable over all accounts."""
@@ -262,7 +316,7 @@ class Ledger:
     def leaves(self) -> dict[bytes, bytes]:
         """key → leaf hash of the whole state."""
         found = {}
-        names = ("balance", "locked_fees", "locked_stake", "unlock_slot", "nonce", "payable")
+        names = ("balance", "locked_fees", "locked_stake", "pledged_stake", "nonce", "payable")
         for node, account in self.accounts.items():
             value = account["public_key"] + b"".join(le(account[name]) for name in names)
             key = tagged("account-key", node)

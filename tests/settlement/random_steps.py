@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from settlement.ledger import Context, LedgerRejection, State, Task, TaskStatus, apply, witness
+from settlement.ledger import (
+    MIN_WORKER_STAKE,
+    UNSCHEDULED,
+    Context,
+    LedgerRejection,
+    State,
+    Task,
+    TaskStatus,
+    apply,
+    witness,
+)
 from settlement.ledger.witness import Verdict
 from settlement.records import Event, Mode, Op, Record
 from settlement.records import Verdict as Vote
@@ -30,10 +40,11 @@ class Walk:
         self.context = context or replace(kit.context(1, 0, VALIDATORS), treasury=kit.public_key("treasury"))
         self.state = State.empty()
         self.tasks: list[bytes] = [kit.filler("no task")]
+        self.in_hand = self.tasks[0]
         for index, name in enumerate(PEOPLE[:-1]):
-            self.state = apply(self.state, kit.deposit(name, 9_000_000, index), self.context)
+            self.state = apply(self.state, kit.deposit(name, 90_000_000, index), self.context)
         for name in WORKERS:
-            self.state = apply(self.state, kit.registration(name), self.context)
+            self.state = apply(self.state, kit.registration(name, stake=3_000_000), self.context)
 
     def slip(self, value: int) -> int:
         return max(0, value + self.random.choice([0] * 15 + [1, -1]))
@@ -44,9 +55,13 @@ class Walk:
 
     def record(self) -> Record:
         """A record that may follow."""
-        task_id = self.random.choice(self.tasks[-4:])
+        in_hand = self.state.task(self.in_hand)
+        is_over = in_hand is None or in_hand.status in (TaskStatus.PAID, TaskStatus.REFUNDED, TaskStatus.STRUCK)
+        if self.random.random() < (0.6 if is_over else 0.05):
+            self.in_hand = self.random.choice(self.tasks[-4:])
+        task_id = self.in_hand
         task = self.state.task(task_id)
-        if task is not None and self.random.random() < 0.5:
+        if task is not None and self.random.random() < 0.7:
             return self.due(task_id, task)
         return self.any(task_id, task)
 
@@ -54,23 +69,50 @@ class Walk:
         """What a task waits for: its result, verdicts, payment or slash, or its refund."""
         random, context = self.random, self.context
         name = {kit.node(name): name for name in PEOPLE}
-        if task.status in (TaskStatus.PAID, TaskStatus.REFUNDED) or task.deadline_slot < context.base_slot:
+        is_open = task.status in (TaskStatus.PENDING, TaskStatus.REVEALED)
+        if task.status is TaskStatus.HELD:
+            return self.held(task_id, task, name[task.worker])
+        if not is_open or task.deadline_slot < context.base_slot:
             return kit.refund(name[task.client], task_id, self.slip(task.fee_lamports))
         if task.status is TaskStatus.PENDING:
             worker = random.choice(WORKERS)
+            account = self.state.account(kit.node(worker))
+            if account is not None and account.free_stake < 2 * MIN_WORKER_STAKE and random.random() < 0.7:
+                return kit.registration(worker, self.nonce(worker), 2_500_000)
             return kit.result(worker, self.nonce(worker), task_id)
         worker = name[task.worker]
         is_fresh = task.verdict_epoch == context.epoch
         if is_fresh and VALIDATORS.is_quorum(task.accept_bitmap):
-            return kit.payment(worker, task_id, self.slip(task.fee_lamports))
+            make = kit.hold if task.mode is Mode.EXACT else kit.payment
+            return make(worker, task_id, self.slip(task.fee_lamports))
         if is_fresh and VALIDATORS.is_quorum(task.reject_bitmap):
             account = self.state.account(task.worker)
-            return kit.slash(worker, task_id, self.slip(account.locked_stake if account else 0))
+            stake = account.free_stake + (MIN_WORKER_STAKE if task.mode is Mode.EXACT else 0) if account else 0
+            return kit.slash(worker, task_id, self.slip(stake))
         voted = task.accept_bitmap | task.reject_bitmap if is_fresh else 0
         index = next((i for i in range(len(VALIDATORS)) if not voted >> i & 1), 0)
         if random.random() < 0.2:
             return kit.sample_proof(index, task_id)
-        return kit.vote(index, task_id, Vote.REJECT if task_id[0] & 1 else Vote.ACCEPT)
+        return kit.vote(index, task_id, Vote.ACCEPT if task_id[0] & 3 else Vote.REJECT)
+
+    def held(self, task_id: bytes, task: Task, worker: str) -> Record:
+        """What a held result waits for: its release slot, which takes a leap in time to come, its payment, or a strike."""
+        if self.random.random() < 0.2:
+            return self.strike(task_id)
+        if task.deadline_slot == UNSCHEDULED:
+            return kit.schedule(worker, task_id)
+        if task.deadline_slot > self.context.base_slot + self.slip(0) and self.random.random() < 0.5:
+            leap = replace(self.context, epoch=self.context.epoch + 1, base_slot=self.slip(task.deadline_slot))
+            self.context = self.context if self.is_one_epoch else leap
+        return kit.payment(worker, task_id, self.slip(task.fee_lamports))
+
+    def strike(self, task_id: bytes) -> Record:
+        share = self.random.choice([0, 1_000, 5_000, 10_000, 10_001])
+        cursor = self.slip(self.state.totals.inbox_cursor)
+        struck = kit.strike(self.random.choice(PEOPLE), self.random.choice([0, 5, 500]), cursor, task_id, share)
+        if self.random.random() < 0.9:
+            return struck
+        return replace(struck, payload=replace(struck.payload, spec_hash=kit.filler("other result")))
 
     def any(self, task_id: bytes, task: Task | None) -> Record:
         """Anything, mostly well-formed."""
@@ -78,7 +120,7 @@ class Walk:
         name = random.choice(PEOPLE)
         amount = random.choice([0, 1, 500, 1000, 1_000_000, 2_500_000])
         cursor = self.slip(state.totals.inbox_cursor)
-        match random.randrange(9):
+        match random.randrange(10):
             case 0:
                 return kit.deposit(name, amount, cursor)
             case 1:
@@ -90,14 +132,17 @@ class Walk:
             case 3 | 4:
                 client = random.choice(CLIENTS)
                 deadline = self.context.base_slot + random.choice([0, *[LIFE_SLOTS] * 5])
-                return kit.submission(client, self.nonce(client), amount, deadline)
+                mode = random.choice([Mode.REPLAY, Mode.EXACT])
+                return kit.submission(client, self.nonce(client), amount, deadline, mode=mode)
             case 5:
                 return kit.registration(name, self.nonce(name), amount)
             case 6:
                 return kit.withdrawal(name, self.nonce(name), amount)
             case 7:
                 return kit.vote(random.randrange(5), task_id, random.choice(list(Vote)))
-        make = random.choice([kit.payment, kit.slash, kit.refund])
+            case 8 if random.random() < 0.5:
+                return self.strike(task_id)
+        make = random.choice([kit.payment, kit.slash, kit.refund, kit.hold])
         return make(name, task_id, amount)
 
     def next_step(self) -> list[Record]:
@@ -124,7 +169,7 @@ class Walk:
             if batch:
                 yield step(f"random {number}", self.start, *batch, context=self.context)
                 number += 1
-            if self.random.random() < 0.2:
+            if self.random.random() < 0.1:
                 later = self.context.base_slot + self.random.randint(1, LIFE_SLOTS)
                 epoch = self.context.epoch + (0 if self.is_one_epoch else 1)
                 self.context = replace(self.context, epoch=epoch, base_slot=later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 from hypothesis import settings
@@ -17,7 +17,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from settlement.ledger import Context, LedgerRejection, State, TaskStatus, apply
+from settlement.ledger import (
+    MIN_WORKER_STAKE,
+    RESULT_HOLD_SLOTS,
+    UNSCHEDULED,
+    Context,
+    LedgerRejection,
+    State,
+    TaskStatus,
+    apply,
+)
+from settlement.ledger.transition import SUPPORTED_MODES
 from settlement.records import Event, Kind, Mode, Record, Verdict
 from tests.settlement import kit, naive
 
@@ -25,6 +35,7 @@ CLIENTS, WORKERS = ("client 0", "client 1"), ("worker 0", "worker 1")
 PEOPLE = (*CLIENTS, *WORKERS)
 STAKES = (3, 2, 2, 1)
 VALIDATORS = kit.validator_set(*STAKES)
+modes = st.sampled_from([Mode.REPLAY, Mode.EXACT])
 names, clients, workers = (st.sampled_from(of) for of in (PEOPLE, CLIENTS, WORKERS))
 # Mostly what fits, sometimes one off.
 slips = st.sampled_from([0] * 12 + [1, -1])
@@ -48,6 +59,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tasks: list[bytes] = []
         self.payable: dict[bytes, int] = {}
         self.settled: dict[bytes, TaskStatus] = {}
+        self.held_since: dict[bytes, int] = {}
 
     def put(self, record: Record) -> bool:
         before, root = self.state, self.state.root
@@ -83,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.put(kit.deposit(name, 3_000_000, index))
             self.inbox_sum += 3_000_000
         for name in WORKERS:
-            assert self.put(kit.registration(name))
+            assert self.put(kit.registration(name, stake=2_500_000))
 
     @rule(name=names, lamports=st.sampled_from([0, 1, 5000, 3_000_000]), slip=slips)
     def deposit(self, name: str, lamports: int, slip: int) -> None:
@@ -95,7 +107,8 @@ class LedgerMachine(RuleBasedStateMachine):
         lamports=st.sampled_from([0, 1, 5000, 3_000_000]),
         life=st.integers(-1, 30),
         work=st.sampled_from(
-            [(Kind.TRAINING, Mode.REPLAY)] * 4 + [(Kind.SIMULATION, Mode.REPLAY), (Kind.TRAINING, Mode.ZK)]
+            [(Kind.TRAINING, Mode.REPLAY)] * 3
+            + [(Kind.TRAINING, Mode.EXACT), (Kind.SIMULATION, Mode.REPLAY), (Kind.TRAINING, Mode.ZK)]
         ),
         slip=slips,
     )
@@ -104,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
         record = kit.inbox_task(name, lamports, index, deadline, kind=work[0], mode=work[1])
         if self.put(record):
             self.inbox_sum += lamports
-            made = work == (Kind.TRAINING, Mode.REPLAY) and life > 0
+            made = work[0] is Kind.TRAINING and work[1] in SUPPORTED_MODES and life > 0
             assert (self.state.task(record.task) is not None) is made
             if made:
                 self.tasks.append(record.task)
@@ -128,9 +141,9 @@ class LedgerMachine(RuleBasedStateMachine):
             assert before.client == kit.node(name) and before.deadline_slot < self.base_slot
             self.settled[task_id] = TaskStatus.REFUNDED
 
-    @rule(name=clients, fee=amounts, life=st.integers(-1, 30), slip=slips)
-    def submit(self, name: str, fee: int, life: int, slip: int) -> None:
-        record = kit.submission(name, self.nonce(name, slip), fee, max(0, self.base_slot + life))
+    @rule(name=clients, fee=amounts, life=st.integers(-1, 30), mode=modes, slip=slips)
+    def submit(self, name: str, fee: int, life: int, mode: Mode, slip: int) -> None:
+        record = kit.submission(name, self.nonce(name, slip), fee, max(0, self.base_slot + life), mode=mode)
         if self.put(record):
             self.tasks.append(record.task)
 
@@ -168,9 +181,68 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(slip=slips, data=st.data())
     def pay(self, slip: int, data: st.DataObject) -> None:
         task_id = self.a_task(data)
-        if self.put(self.event(2, task_id, "worker", slip)):
-            assert task_id not in self.settled, "paid twice"
-            self.settled[task_id] = TaskStatus.PAID
+        self.try_to_pay(task_id, slip)
+
+    def try_to_pay(self, task_id: bytes, slip: int = 0) -> bool:
+        since, task = self.held_since.get(task_id), self.state.task(task_id)
+        if not self.put(self.event(2, task_id, "worker", slip)):
+            return False
+        assert task_id not in self.settled, "paid twice"
+        assert task is not None and (task.mode is Mode.EXACT) == (since is not None), "an exact result was never held"
+        assert since is None or self.base_slot >= since + RESULT_HOLD_SLOTS, "paid too early"
+        self.settled[task_id] = TaskStatus.PAID
+        return True
+
+    @precondition(lambda self: self.tasks)
+    @rule(slip=slips, data=st.data())
+    def hold(self, slip: int, data: st.DataObject) -> None:
+        self.try_to_hold(self.a_task(data), slip)
+
+    def try_to_hold(self, task_id: bytes, slip: int = 0) -> None:
+        if self.put(self.event(9, task_id, "worker", slip)):
+            assert task_id not in self.settled and task_id not in self.held_since
+            self.held_since[task_id] = self.base_slot
+
+    @precondition(lambda self: self.held_since)
+    @rule(data=st.data(), leap=st.sampled_from([None, -1, 0, 1]), is_new=st.booleans())
+    def release(self, data: st.DataObject, leap: int | None, is_new: bool) -> None:
+        """A release slot, and the payment in it, one slot before or after it, or at once."""
+        task_id = data.draw(st.sampled_from(sorted(self.held_since)))
+        self.epoch += is_new
+        self.put(self.event(10, task_id, "worker", 0))
+        task = self.state.task(task_id)
+        assert task is not None
+        if leap is not None and task.status is TaskStatus.HELD and task.deadline_slot != UNSCHEDULED:
+            self.epoch, self.base_slot = self.epoch + 1, max(self.base_slot, task.deadline_slot + leap)
+        self.try_to_pay(task_id)
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        challenger=names,
+        share=st.sampled_from([0, 1, 3_333, 10_000, 2**64 - 1]),
+        data=st.data(),
+        is_held=st.booleans(),
+        is_right=st.sampled_from([True] * 4 + [False]),
+        slip=slips,
+    )
+    def strike(
+        self, challenger: str, share: int, data: st.DataObject, is_held: bool, is_right: bool, slip: int
+    ) -> None:
+        task_id = self.a_task(data)
+        if is_held and self.held_since:
+            task_id = data.draw(st.sampled_from(sorted(self.held_since)))
+        before = self.state.task(task_id)
+        record = kit.strike(challenger, 700, max(0, self.state.totals.inbox_cursor + slip), task_id, share)
+        if not is_right:
+            record = replace(record, payload=replace(record.payload, spec_hash=kit.filler("other result")))
+        if not self.put(record):
+            assert slip, "a forced record was refused"
+            return
+        self.inbox_sum += 700
+        after = self.state.task(task_id)
+        if before != after:
+            assert before is not None and is_right and before.mode is Mode.EXACT and task_id not in self.settled
+            self.settled[task_id] = TaskStatus.STRUCK
 
     @precondition(lambda self: self.tasks)
     @rule(slip=slips, data=st.data())
@@ -190,8 +262,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert task is not None
         name = {kit.node(name): name for name in PEOPLE}.get(getattr(task, role), "worker 0")
         account = self.state.account(task.worker)
-        lamports = (account.locked_stake if account else 0) if event == 4 else task.fee_lamports
-        make = {2: kit.payment, 3: kit.refund, 4: kit.slash}[event]
+        if event == 10:
+            return kit.schedule(name, task_id)
+        pledge = MIN_WORKER_STAKE if task.mode is Mode.EXACT else 0
+        lamports = (account.free_stake + pledge if account else 0) if event == 4 else task.fee_lamports
+        make = {2: kit.payment, 3: kit.refund, 4: kit.slash, 9: kit.hold}[event]
         return make(name, task_id, max(0, lamports + slip))
 
     @rule(
@@ -200,10 +275,11 @@ class LedgerMachine(RuleBasedStateMachine):
         verdict=st.sampled_from([Verdict.ACCEPT, Verdict.REJECT]),
         fee=amounts,
         steps=st.integers(1, 5),
+        mode=modes,
     )
-    def live(self, client: str, worker: str, verdict: Verdict, fee: int, steps: int) -> None:
+    def live(self, client: str, worker: str, verdict: Verdict, fee: int, steps: int, mode: Mode) -> None:
         """The first steps of a task's life in order, so that the rarer rules find tasks in every status."""
-        record = kit.submission(client, self.nonce(client, 0), fee, self.base_slot + 15)
+        record = kit.submission(client, self.nonce(client, 0), fee, self.base_slot + 15, mode=mode)
         if not self.put(record):
             return
         self.tasks.append(record.task)
@@ -214,9 +290,12 @@ class LedgerMachine(RuleBasedStateMachine):
         for index in range(len(STAKES)) if steps > 3 else ():
             self.put(kit.vote(index, record.task, verdict))
         if steps > 4:
-            event = 2 if verdict is Verdict.ACCEPT else 4
-            if self.put(self.event(event, record.task, "worker", 0)) and verdict is Verdict.ACCEPT:
-                self.settled[record.task] = TaskStatus.PAID
+            if verdict is Verdict.REJECT:
+                self.put(self.event(4, record.task, "worker", 0))
+            elif mode is Mode.EXACT:
+                self.try_to_hold(record.task)
+            else:
+                self.try_to_pay(record.task)
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
@@ -224,7 +303,8 @@ class LedgerMachine(RuleBasedStateMachine):
         task_id = self.a_task(data)
         task = self.state.task(task_id)
         assert task is not None
-        self.epoch, self.base_slot = self.epoch + 1, max(self.base_slot, task.deadline_slot + 1)
+        late = self.base_slot if task.deadline_slot == UNSCHEDULED else task.deadline_slot + 1
+        self.epoch, self.base_slot = self.epoch + 1, max(self.base_slot, late)
         if self.put(self.event(3, task_id, "client", 0)):
             assert task_id not in self.settled, "refunded what was settled"
             self.settled[task_id] = TaskStatus.REFUNDED
@@ -239,6 +319,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert totals.balance + totals.locked + totals.payable == self.inbox_sum
         assert (totals.balance, totals.locked, totals.payable) == self.naive.sums()
         assert totals.inbox_cursor == self.naive.cursor
+
+    @invariant()
+    def what_is_locked_is_behind_something(self) -> None:
+        """Every account's locked fees are those of its open tasks, and its pledged stake that of its exact results: nothing is lost in a hold."""
+        tasks = [task for task_id in self.tasks if (task := self.state.task(task_id)) is not None]
+        open_statuses = (TaskStatus.PENDING, TaskStatus.REVEALED, TaskStatus.HELD)
+        for name in PEOPLE:
+            account, node = self.state.account(kit.node(name)), kit.node(name)
+            if account is None:
+                continue
+            fees = [task.fee_lamports for task in tasks if task.client == node and task.status in open_statuses]
+            shown = [task for task in tasks if task.worker == node and task.status in open_statuses[1:]]
+            assert account.locked_fees == sum(fees)
+            assert account.pledged_stake == MIN_WORKER_STAKE * sum(task.mode is Mode.EXACT for task in shown)
+            assert account.pledged_stake <= account.locked_stake
 
     @invariant()
     def payable_never_falls(self) -> None:

@@ -72,7 +72,9 @@ def test_inbox_payloads_are_as_the_protocol_says() -> None:
     assert task == tagged("inbox-task-id", g, p, client, le(5), kit.SPEC_HASH)
     assert task != messages.task_id(kit.DOMAIN, client, 5, kit.SPEC_HASH)
     assert messages.withdrawal_payload_hash(client, 7, task) == tagged("inbox-withdrawal", client, le(7), task)
-    assert [kind.value for kind in messages.InboxKind] == [1, 2, 3]
+    struck = messages.strike_payload_hash(client, 1_000, task, kit.RESULT_HASH)
+    assert struck == tagged("inbox-strike", client, le(1_000), task, kit.RESULT_HASH)
+    assert [kind.value for kind in messages.InboxKind] == [1, 2, 3, 4]
 
 
 def test_ids_and_digests_are_as_the_protocol_says() -> None:

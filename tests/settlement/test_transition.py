@@ -119,7 +119,7 @@ def test_a_submission_is_refused() -> None:
     assert short.data == {"balance_lamports": 10_000_000}
     for kind in (Kind.INFERENCE, Kind.ZK_PROOF, Kind.SIMULATION):
         refused(Rejection.UNSUPPORTED_KIND, state, kit.submission("client", kind=kind))
-    for mode in (Mode.EXACT, Mode.REDUNDANT, Mode.ZK):
+    for mode in (Mode.REDUNDANT, Mode.ZK):
         refused(Rejection.UNSUPPORTED_MODE, state, kit.submission("client", mode=mode))
 
 
@@ -329,7 +329,7 @@ def test_the_lifecycle_is_one_table() -> None:
             with pytest.raises(LedgerRejection) as rejection:
                 next_status(status, step)
             assert rejection.value.code is Rejection.WRONG_STATUS
-    assert not any(status in (TaskStatus.PAID, TaskStatus.REFUNDED) for status, _ in TRANSITIONS)
+    assert not any(status in (TaskStatus.PAID, TaskStatus.REFUNDED, TaskStatus.STRUCK) for status, _ in TRANSITIONS)
 
 
 def test_rejection_codes_are_stable() -> None:

@@ -74,6 +74,13 @@ def test_messages() -> None:
     (withdrawal,) = vectors["inbox_withdrawals"]
     parts = raw(withdrawal["owner"]), le(int(withdrawal["withdraw_lamports"])), raw(withdrawal["task_id"])
     assert withdrawal["payload_hash"] == tagged("inbox-withdrawal", *parts).hex()
+    (strike,) = vectors["inbox_strikes"]
+    parts = (
+        raw(strike["challenger"]),
+        le(int(strike["share_basis_points"])),
+        raw(strike["task_id"], strike["result_hash"]),
+    )
+    assert strike["payload_hash"] == tagged("inbox-strike", *parts).hex()
     (made,) = vectors["commitments"]
     parts = raw(made["task_id"]), le(int(made["lease_id"])), raw(made["worker"], made["salt"], made["result_hash"])
     assert made["commitment"] == tagged("commitment", domain, *parts).hex()

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from settlement import records
 from settlement.ledger import Rejection, account_key, apply, task_key, tree, witness
 from settlement.ledger.witness import Fault, Honest, LeafKind, Rejected, WitnessError, WrongRoot
-from tests.settlement import bad_witnesses, kit, naive, random_steps, steps
+from tests.settlement import bad_witnesses, exact_steps, kit, naive, random_steps, steps
 from tests.settlement.steps import FIRST, TASK_ID, Step
 
-TAKEN = [*steps.every_rule(), *steps.forced(), *steps.splits()]
-REJECTED = list(steps.every_rejection())
+TAKEN = [*steps.every_rule(), *steps.forced(), *exact_steps.taken(), *steps.splits()]
+REJECTED = [*steps.every_rejection(), *exact_steps.rejections()]
 FAULTY = list(bad_witnesses.everything())
 
 
@@ -24,6 +24,11 @@ FAULTY = list(bad_witnesses.everything())
 def test_an_honest_step(step: Step) -> None:
     assert step.judge() == Honest()
     assert replace(step, after=kit.filler("elsewhere")).judge() == WrongRoot()
+
+
+def test_the_step_that_touches_the_most_leaves_has_room_for_them() -> None:
+    crowd = exact_steps.crowd()
+    assert len(opened(crowd)) == witness.MAX_LEAVES and crowd.judge() == Honest()
 
 
 @pytest.mark.parametrize(("code", "step"), REJECTED, ids=lambda value: getattr(value, "name", ""))

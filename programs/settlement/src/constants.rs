@@ -26,6 +26,8 @@ pub const OFFENCE_SEED: &[u8] = b"offence";
 pub const TALLY_SEED: &[u8] = b"tally";
 /// Followed by the Checkpoint's address, the kind (one byte) and the index, u64 little-endian.
 pub const DEMAND_SEED: &[u8] = b"demand";
+/// Followed by the task's id and the epoch that holds its result, u64 little-endian.
+pub const STRIKE_SEED: &[u8] = b"strike";
 pub const PROPOSAL_SEED: &[u8] = b"proposal";
 pub const VAULT_SEED: &[u8] = b"vault";
 pub const STAKE_VAULT_SEED: &[u8] = b"stake_vault";
@@ -52,6 +54,7 @@ pub const MAX_TOTAL_LAMPORTS: u64 = 1 << 62;
 pub const INBOX_KIND_DEPOSIT: u8 = 1;
 pub const INBOX_KIND_TASK: u8 = 2;
 pub const INBOX_KIND_WITHDRAWAL: u8 = 3;
+pub const INBOX_KIND_STRIKE: u8 = 4;
 
 /// Kinds and modes of tasks that a record can hold count from 1.
 pub const LAST_TASK_KIND: u8 = 4;

@@ -33,6 +33,7 @@ pub const INBOX_ENTRY: Hash = tag("inbox-entry");
 pub const INBOX_DEPOSIT: Hash = tag("inbox-deposit");
 pub const INBOX_TASK: Hash = tag("inbox-task");
 pub const INBOX_WITHDRAWAL: Hash = tag("inbox-withdrawal");
+pub const INBOX_STRIKE: Hash = tag("inbox-strike");
 pub const VALIDATOR_SET: Hash = tag("validator-set");
 pub const PROOF_OF_POSSESSION: Hash = tag("proof-of-possession");
 pub const STATE_NODE: Hash = tag("state-node");

@@ -125,3 +125,18 @@ impl TaskPayload<'_> {
 pub fn withdrawal_payload(owner: &[u8; 32], withdraw_lamports: u64, task_id: &Hash, out: &mut Hash) {
     sha256_parts(&[&hash::INBOX_WITHDRAWAL, owner, &withdraw_lamports.to_le_bytes(), task_id], out);
 }
+
+/// What an inbox entry says that reverses a result proved wrong. `share_basis_points` of the stake behind it go to the challenger.
+pub struct StrikePayload<'a> {
+    pub challenger: &'a [u8; 32],
+    pub share_basis_points: u64,
+    pub task_id: &'a Hash,
+    pub result_hash: &'a Hash,
+}
+
+impl StrikePayload<'_> {
+    pub fn hash(&self, out: &mut Hash) {
+        let share = self.share_basis_points.to_le_bytes();
+        sha256_parts(&[&hash::INBOX_STRIKE, self.challenger, &share, self.task_id, self.result_hash], out);
+    }
+}

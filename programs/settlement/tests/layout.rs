@@ -18,6 +18,9 @@ fn sizes() {
         ("StakePosition", size_of::<StakePosition>(), 96),
         ("Unbonding", size_of::<Unbonding>(), 104),
         ("InboxEntry", size_of::<InboxEntry>(), 176),
+        ("InboxEntry, a deposit's account", InboxEntry::account_bytes(1), 8 + 176),
+        ("InboxEntry, a strike's account", InboxEntry::account_bytes(4), 8 + 176 + 32),
+        ("Strike", size_of::<Strike>(), 152),
         ("Checkpoint", size_of::<Checkpoint>(), 424),
         ("Receipt", size_of::<Receipt>(), 120),
         ("Offence", size_of::<Offence>(), 72),
@@ -41,6 +44,7 @@ fn every_account_starts_with_its_version() {
     assert_eq!(offset_of!(StakePosition, version), 0);
     assert_eq!(offset_of!(Unbonding, version), 0);
     assert_eq!(offset_of!(InboxEntry, version), 0);
+    assert_eq!(offset_of!(Strike, version), 0);
     assert_eq!(offset_of!(Checkpoint, version), 0);
     assert_eq!(offset_of!(Receipt, version), 0);
     assert_eq!(offset_of!(Offence, version), 0);
@@ -66,6 +70,11 @@ fn offsets() {
     assert_eq!(offset_of!(Checkpoint, hash), 32);
     assert_eq!(offset_of!(InboxEntry, hash_after), 96);
     assert_eq!(offset_of!(InboxEntry, number), 136);
+    assert_eq!(offset_of!(Strike, worker), 4);
+    assert_eq!(offset_of!(Strike, task_id), 24);
+    assert_eq!(offset_of!(Strike, epoch), 88);
+    assert_eq!(offset_of!(Strike, challenger), 96);
+    assert_eq!(offset_of!(Strike, inbox_index), 136);
     assert_eq!(offset_of!(Receipt, message_hash), 56);
     assert_eq!(offset_of!(Receipt, bitmap), 88);
     assert_eq!(offset_of!(Offence, applied_basis_points), 56);

@@ -5,7 +5,7 @@ use settlement::{
     certificate::{count_signers, SealedSet, Signers},
     error::SettlementError,
     hash,
-    message::{deposit_payload, withdrawal_payload, CheckpointMessage, Domain, InboxMessage, TaskPayload},
+    message::{deposit_payload, withdrawal_payload, CheckpointMessage, Domain, InboxMessage, StrikePayload, TaskPayload},
     state::{SetEntry, ValidatorSet},
     state_tree::{genesis_state_root, AccountValue},
 };
@@ -49,6 +49,7 @@ fn tags() {
         ("inbox-deposit", hash::INBOX_DEPOSIT),
         ("inbox-task", hash::INBOX_TASK),
         ("inbox-withdrawal", hash::INBOX_WITHDRAWAL),
+        ("inbox-strike", hash::INBOX_STRIKE),
         ("inbox-task-id", hash::INBOX_TASK_ID),
         ("validator-set", hash::VALIDATOR_SET),
         ("proof-of-possession", hash::PROOF_OF_POSSESSION),
@@ -122,6 +123,14 @@ fn messages() {
     for case in list(&all["inbox_withdrawals"]) {
         let (owner, task_id) = (array(&case["owner"]), array(&case["task_id"]));
         withdrawal_payload(&owner, number(&case["withdraw_lamports"]), &task_id, &mut out);
+        assert_eq!(array::<32>(&case["payload_hash"]), out);
+    }
+
+    for case in list(&all["inbox_strikes"]) {
+        let (challenger, task_id) = (array(&case["challenger"]), array(&case["task_id"]));
+        let share_basis_points = number(&case["share_basis_points"]);
+        let result_hash = array(&case["result_hash"]);
+        StrikePayload { challenger: &challenger, share_basis_points, task_id: &task_id, result_hash: &result_hash }.hash(&mut out);
         assert_eq!(array::<32>(&case["payload_hash"]), out);
     }
 

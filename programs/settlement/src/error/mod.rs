@@ -202,4 +202,6 @@ pub enum SettlementError {
     BadBond,
     #[msg("forced_fee_lamports must be above 0")]
     BadForcedFee,
+    #[msg("challenge_window + answer + max_expiry + inclusion_window must be below 432,000 slots, for which L2 holds an exact result")]
+    BadResultHold,
 }

@@ -4,10 +4,10 @@ use super::challenge::{need_fraud, Challenge};
 use crate::{
     constants::*,
     error::DisputeError,
-    ledger::{Record, RecordBytes, EVENT_DEPOSIT, EVENT_FORCED_WITHDRAWAL, EVENT_INBOX_TASK},
+    ledger::{Record, RecordBytes, EVENT_DEPOSIT, EVENT_FORCED_WITHDRAWAL, EVENT_INBOX_TASK, EVENT_STRIKE},
     math::{add, sub},
     merkle::{Leaf, Place},
-    message::{deposit_payload, withdrawal_payload, TaskPayload},
+    message::{deposit_payload, withdrawal_payload, StrikePayload, TaskPayload},
     rejection::Ground,
     state::InboxEntry,
 };
@@ -85,6 +85,16 @@ fn takes(record: &Record, entry: &InboxEntry) -> bool {
         EVENT_FORCED_WITHDRAWAL => {
             withdrawal_payload(event.public_key, event.number, record.task(), &mut payload);
             INBOX_KIND_WITHDRAWAL
+        }
+        EVENT_STRIKE => {
+            let strike = StrikePayload {
+                challenger: event.public_key,
+                share_basis_points: event.number,
+                task_id: record.task(),
+                result_hash: event.spec_hash,
+            };
+            strike.hash(&mut payload);
+            INBOX_KIND_STRIKE
         }
         _ => return false,
     };

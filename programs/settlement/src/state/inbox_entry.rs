@@ -1,8 +1,11 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{
+    constants::{ACCOUNT_VERSION, INBOX_KIND_STRIKE},
+    error::SettlementError,
+};
 use anchor_lang::prelude::*;
 
 /// One entry of the inbox, with the running hash and sum after it. Nothing of it changes but `refunded`.
-/// kind: 1 deposit, 2 task, 3 forced withdrawal.
+/// kind: 1 deposit, 2 task, 3 forced withdrawal, 4 strike. Behind a strike's fields stands the hash of the result that was proved wrong.
 #[account]
 pub struct InboxEntry {
     pub version: u8,
@@ -20,13 +23,22 @@ pub struct InboxEntry {
     pub beneficiary: Address,
     pub hash_after: [u8; 32],
     pub lamports_after: u64,
-    /// A task's deadline slot, the lamports that a forced withdrawal asks for.
+    /// A task's deadline slot, the lamports that a forced withdrawal asks for, the challenger's share of a strike in basis points.
     pub number: u64,
-    /// A task's spec hash, the overdue task that a forced withdrawal names.
+    /// A task's spec hash, the overdue task that a forced withdrawal names, the task that a strike names.
     pub reference: [u8; 32],
 }
 
 impl InboxEntry {
+    pub const HEADER_BYTES: usize = 8 + core::mem::size_of::<InboxEntry>();
+    /// Size of the account of an entry of this kind.
+    pub const fn account_bytes(kind: u8) -> usize {
+        match kind {
+            INBOX_KIND_STRIKE => Self::HEADER_BYTES + 32,
+            _ => Self::HEADER_BYTES,
+        }
+    }
+
     pub fn invariant(&self) -> Result<()> {
         require!(
             self.version == ACCOUNT_VERSION && self.lamports > 0 && self.lamports <= self.lamports_after,

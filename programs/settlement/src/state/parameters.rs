@@ -1,6 +1,7 @@
 use crate::{
     constants::{ALL_BASIS_POINTS, MAX_TOTAL_LAMPORTS, MAX_VALIDATORS},
     error::SettlementError,
+    ledger::RESULT_HOLD_SLOTS,
     math::add,
 };
 use anchor_lang::prelude::*;
@@ -71,6 +72,9 @@ impl Parameters {
             SettlementError::BadHatchSlots
         );
         require!(self.unbonding_slots > settled, SettlementError::BadUnbondingSlots);
+        // A strike at the end of all that must have been taken from the inbox before the result that it reverses may be paid.
+        let struck = add(settled, self.inclusion_window_slots)?;
+        require!(struck < RESULT_HOLD_SLOTS, SettlementError::BadResultHold);
         require!(
             self.max_inbox_per_epoch > 0 && self.max_inbox_per_epoch <= MAX_INBOX_PER_EPOCH,
             SettlementError::BadMaxInbox
