@@ -206,4 +206,6 @@ def _row(domain: Domain, listed: Listed) -> dict[str, Any]:
         row |= {"task_id": made.hex(), "spec_hash": entry.reference.hex(), "deadline_slot": entry.number}
     elif kind is InboxKind.WITHDRAWAL:
         row |= {"asked_lamports": entry.number, "task_id": entry.reference.hex() if any(entry.reference) else None}
+    elif kind is InboxKind.STRIKE:
+        row |= {"task_id": entry.reference.hex(), "result_hash": entry.result_hash.hex()}
     return row

@@ -39,8 +39,8 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 
 
 def make_tags() -> dict[str, Any]:
-    names = "checkpoint genesis inbox inbox-entry inbox-deposit inbox-task inbox-withdrawal inbox-strike inbox-task-id validator-set proof-of-possession"
-    names += " task commitment result sample authorisation rpc"
+    names = "checkpoint genesis inbox inbox-entry inbox-deposit inbox-task inbox-withdrawal inbox-strike inbox-task-id"
+    names += " validator-set proof-of-possession task commitment result sample authorisation rpc"
     names += " results-root trace-root data-root work-root state-node state-leaf account-key account task-key task-leaf totals-key totals"
     return {"tags": {name: tag(name).hex() for name in names.split()}}
 
@@ -223,6 +223,9 @@ def make_records() -> dict[str, Any]:
         kit.inbox_task("client", U64_MAX, U64_MAX, U64_MAX, slot=U64_MAX, kind=Kind.SIMULATION, mode=Mode.ZK),
         kit.forced_withdrawal("client", 10_000, 14, 250_000, task),
         kit.forced_withdrawal("client", 10_000, 15, U64_MAX),
+        kit.strike("challenger", 10_000, 16, task),
+        kit.hold("worker", task, 1_000_000),
+        kit.schedule("worker", task),
         Record(Op.NETWORK_STATE, kit.TIME, bytes(20), bytes(32), network),
     ]
     return {"valid": [record_vector(record) for record in valid], "invalid": invalid_records()}
@@ -232,6 +235,8 @@ def invalid_records() -> list[dict[str, str]]:
     deposit = records.encode(kit.deposit("client", 5, 0))
     task = records.encode(kit.inbox_task("client", 5, 0))
     withdrawal = records.encode(kit.forced_withdrawal("client", 5, 0, 1))
+    strike = records.encode(kit.strike("challenger", 5, 0, kit.task_id("client", 7)))
+    schedule = records.encode(kit.schedule("worker", kit.task_id("client", 7)))
 
     def patched(index: int, byte: int, record: bytes = deposit) -> bytes:
         body = record[:index] + bytes([byte]) + record[index + 1 : 156]
@@ -245,7 +250,7 @@ def invalid_records() -> list[dict[str, str]]:
         (patched(1, 9), "op code"),
         (patched(155, 1, records.encode(kit.submission("client"))), "padding"),
         (patched(58, 0), "event"),
-        (patched(58, 8), "event"),
+        (patched(58, 11), "event"),
         (patched(66, 1), "unused number"),
         (patched(57, 1), "unused task"),
         (patched(123, 1), "unused spec hash"),
@@ -256,6 +261,9 @@ def invalid_records() -> list[dict[str, str]]:
         (patched(155, 0x15, task), "mode 5"),
         (patched(123, 1, withdrawal), "unused spec hash"),
         (patched(155, 0x12, withdrawal), "unused kind and mode"),
+        (patched(155, 0x11, strike), "unused kind and mode"),
+        (patched(74, 1, schedule), "unused lamports"),
+        (patched(66, 1, schedule), "unused number"),
     ]
     return [{"record": data.hex(), "why": why} for data, why in cases]
 

@@ -15,7 +15,7 @@ from settlement.ledger import MIN_WORKER_STAKE, Account
 
 def is_staked(account: Account | None) -> bool:
     """Whether the ledger would take a result of this account now."""
-    return account is not None and account.locked_stake >= MIN_WORKER_STAKE
+    return account is not None and account.free_stake >= MIN_WORKER_STAKE
 
 
 def has_gpu(environment: object) -> bool:

@@ -94,7 +94,7 @@ def _is_over(node: Node, row: ForcedRow) -> bool:
     if final.totals.inbox_cursor <= row.inbox_index:
         return False
     task = final.task(row.task_id)
-    return task is None or task.status in (TaskStatus.PAID, TaskStatus.REFUNDED)
+    return task is None or task.status in (TaskStatus.PAID, TaskStatus.REFUNDED, TaskStatus.STRUCK)
 
 
 def _refund(node: Node, row: ForcedRow) -> None:

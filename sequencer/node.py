@@ -222,7 +222,7 @@ class Node:
         worker = batch.state.account(ledger_task.worker)
         if worker is None:
             raise RuntimeError(f"task {task_id.hex()} was revealed by a worker without account")
-        lamports = ledger_task.fee_lamports if accepted else worker.locked_stake
+        lamports = ledger_task.fee_lamports if accepted else worker.free_stake
         event = EconomicEvent(Event.PAYMENT if accepted else Event.SLASH, lamports=lamports)
         outcome = self.stamped(Record(Op.ECONOMIC_EVENT, 0, ledger_task.worker, task_id, event))
         pairs = [pair for verdict in voters for pair in self._vote_pairs(task_id, verdict)]

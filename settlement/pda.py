@@ -91,6 +91,11 @@ def demand(program_id: Pubkey, epoch: int, kind: int, index: int) -> Pubkey:
     return _derive(program_id, b"demand", bytes(checkpoint(program_id, epoch)), bytes([kind]) + _u64(index))
 
 
+def strike(program_id: Pubkey, task_id: bytes, epoch: int) -> Pubkey:
+    """Of the result that the epoch's checkpoint holds for the task."""
+    return _derive(program_id, b"strike", task_id, _u64(epoch))
+
+
 def proposal(program_id: Pubkey) -> Pubkey:
     return _derive(program_id, b"proposal")
 

@@ -15,7 +15,7 @@ from settlement import durable
 from settlement.ledger import State, TaskStatus
 from validator.claim import Judgement
 
-SETTLED = (TaskStatus.PAID, TaskStatus.REFUNDED)
+SETTLED = (TaskStatus.PAID, TaskStatus.REFUNDED, TaskStatus.HELD, TaskStatus.STRUCK)
 SCHEMA_VERSION = 1
 """SQLite's user_version. 0 had no seal."""
 
@@ -105,7 +105,7 @@ class Verdicts(Mapping[Key, Judgement]):
             self._db.execute("INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)", (task_id, result_hash, *said))
 
     def forget_settled(self, finalized: State) -> int:
-        """Drops what was said of results whose task is paid or refunded in a final state: no batch can hold a vote on it any more.
+        """Drops what was said of results whose task is paid, refunded, held or struck in a final state: no batch can hold a vote on it any more.
         Returns how many."""
         settled = [key for key in self if (task := finalized.task(key[0])) is not None and task.status in SETTLED]
         if settled:

@@ -89,8 +89,8 @@ def test_a_record_is_made_of_no_entry_that_its_hash_does_not_bind(chain: Chain) 
     for lie in ({"number": 1}, {"reference": bytes(32)}, {"kind_mode": 0x13}, {"beneficiary": chain.payer.pubkey()}):
         with pytest.raises(ValueError, match="not what its payload hash says"):
             inbox.record_of(chain.domain, replace(made, **lie), 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="of kind 4"):
-        inbox.record_of(chain.domain, replace(made, kind=4), 0)
+    with pytest.raises(ValueError, match="of kind 5"):
+        inbox.record_of(chain.domain, replace(made, kind=5), 0)
     with pytest.raises(ValueError, match="is no record"):
         inbox.record_of(chain.domain, replace(made, kind_mode=0), 0)
 
@@ -139,7 +139,7 @@ def test_every_kind_and_mode_that_a_record_holds_can_be_taken(chain: Chain) -> N
         for mode in Mode:
             force_task(chain, client, kind=kind, mode=mode)
     ledger.settle()
-    assert ledger.account(client).locked_fees == 50_000 and ledger.account(client).balance == 15 * 50_000
+    assert ledger.account(client).locked_fees == 100_000 and ledger.account(client).balance == 14 * 50_000
 
 
 def test_a_deadline_lies_in_the_future(chain: Chain) -> None:

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from localnet.programs import load_upgradeable, program_data_address
 from settlement import idl, instructions, messages, pda
 from settlement.accounts import LOCALNET_PROFILE, Parameters
-from settlement.ledger import State
+from settlement.ledger import RESULT_HOLD_SLOTS, State
 from tests.program.kit import GENESIS, SOL, Chain, refuses
 
 U64 = 2**64 - 1
@@ -102,6 +102,15 @@ def test_a_zero_genesis_hash_is_refused(bare: Chain) -> None:
         ({"hatch_slots": 16 + 600 + 64, "stall_slots": 100}, "BadHatchSlots"),
         ({"hatch_slots": 1_500}, "BadHatchSlots"),
         ({"unbonding_slots": 64 + 16 + 600}, "BadUnbondingSlots"),
+        (
+            {
+                "challenge_window_slots": RESULT_HOLD_SLOTS - 64 - 600 - 32,
+                "hatch_slots": 500_000,
+                "unbonding_slots": 500_000,
+                "governance_delay_slots": 600_000,
+            },
+            "BadResultHold",
+        ),
         ({"max_inbox_per_epoch": 0}, "BadMaxInbox"),
         ({"max_inbox_per_epoch": 4_097}, "BadMaxInbox"),
         ({"min_inbox_lamports": 0}, "BadMinInboxLamports"),

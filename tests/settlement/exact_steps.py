@@ -121,18 +121,24 @@ def strikes() -> Iterator[Step]:
     yield step("strikes at both results of one worker", two_held(), *both)
 
 
-def crowd() -> Step:
+def crowd(context: Context = FIRST) -> Step:
     """Eight strikes at results of eight workers for eight clients by eight challengers: the step that opens the most leaves."""
     state, entries = State.empty(), iter(range(100))
     for index in range(8):
         client, worker = f"client {index}", f"worker {index}"
-        state = run(state, kit.deposit(client, 5_000, next(entries)), kit.deposit(worker, 5_000_000, next(entries)))
-        state = run(state, kit.registration(worker, stake=2_000_000), kit.submission(client, mode=Mode.EXACT))
-        task_id = kit.task_id(client, 0)
-        state = run(state, kit.result(worker, 1, task_id), kit.vote(0, task_id), kit.vote(1, task_id))
-        state = run(state, kit.hold(worker, task_id))
+        task_id, stake = kit.task_id(client, 0), 2_000_000
+        made = (
+            kit.deposit(client, 5_000, next(entries)),
+            kit.deposit(worker, 5_000_000, next(entries)),
+            kit.registration(worker, stake=stake),
+            kit.submission(client, mode=Mode.EXACT),
+            kit.result(worker, 1, task_id),
+            *(kit.vote(index, task_id) for index in range(3)),
+            kit.hold(worker, task_id),
+        )
+        state = run(state, *made, context=context)
     struck = [kit.strike(f"challenger {i}", 7, next(entries), kit.task_id(f"client {i}", 0)) for i in range(8)]
-    return step("eight strikes of eight workers", state, *struck)
+    return step("eight strikes of eight workers", state, *struck, context=context)
 
 
 def refund_forced() -> Record:

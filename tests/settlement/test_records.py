@@ -131,7 +131,7 @@ FORCED = records.encode(kit.forced_withdrawal("a", 5, 0, 1))[:156]
         (sealed(DEPOSIT[:1] + b"\0" + DEPOSIT[2:]), "op code 0"),
         (sealed(DEPOSIT[:1] + b"\x09" + DEPOSIT[2:]), "op code 9"),
         (sealed(SUBMISSION[:155] + b"\1"), "padding of a TASK_SUBMISSION"),
-        (sealed(DEPOSIT[:58] + b"\x08" + DEPOSIT[59:]), "event 8"),
+        (sealed(DEPOSIT[:58] + b"\x0b" + DEPOSIT[59:]), "event 11"),
         (sealed(DEPOSIT[:66] + b"\1" + DEPOSIT[67:]), "number must be zero in a DEPOSIT"),
         (sealed(DEPOSIT[:155] + b"\x12"), "kind_mode must be zero in a DEPOSIT"),
         (sealed(FORCED[:123] + b"\1" + FORCED[124:]), "spec_hash must be zero in a FORCED_WITHDRAWAL"),
