@@ -41,6 +41,7 @@ class Walk:
         self.state = State.empty()
         self.tasks: list[bytes] = [kit.filler("no task")]
         self.in_hand = self.tasks[0]
+        self.later: int | None = None
         for index, name in enumerate(PEOPLE[:-1]):
             self.state = apply(self.state, kit.deposit(name, 90_000_000, index), self.context)
         for name in WORKERS:
@@ -96,14 +97,15 @@ class Walk:
         return kit.vote(index, task_id, Vote.ACCEPT if task_id[0] & 3 else Vote.REJECT)
 
     def held(self, task_id: bytes, task: Task, worker: str) -> Record:
-        """What a held result waits for: its release slot, which takes a leap in time to come, its payment, or a strike."""
+        """What a held result waits for: its release slot, its payment, or a strike. Time leaps after the step, to where the next can be taken."""
         if self.random.random() < 0.2:
             return self.strike(task_id)
         if task.deadline_slot == UNSCHEDULED:
+            if task.verdict_epoch == self.context.epoch:
+                self.later = self.context.base_slot
             return kit.schedule(worker, task_id)
-        if task.deadline_slot > self.context.base_slot + self.slip(0) and self.random.random() < 0.5:
-            leap = replace(self.context, epoch=self.context.epoch + 1, base_slot=self.slip(task.deadline_slot))
-            self.context = self.context if self.is_one_epoch else leap
+        if task.deadline_slot > self.context.base_slot:
+            self.later = self.slip(task.deadline_slot)
         return kit.payment(worker, task_id, self.slip(task.fee_lamports))
 
     def strike(self, task_id: bytes) -> Record:
@@ -169,8 +171,10 @@ class Walk:
             if batch:
                 yield step(f"random {number}", self.start, *batch, context=self.context)
                 number += 1
-            if self.random.random() < 0.1:
+            later, self.later = self.later, None
+            if later is None and self.random.random() < 0.1:
                 later = self.context.base_slot + self.random.randint(1, LIFE_SLOTS)
+            if later is not None:
                 epoch = self.context.epoch + (0 if self.is_one_epoch else 1)
                 self.context = replace(self.context, epoch=epoch, base_slot=later)
 
