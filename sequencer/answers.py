@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from sequencer import fees, metrics, traces
+from sequencer import metrics, traces
 from sequencer.l1_port import L1Port
 from sequencer.lifecycle import CheckpointStatus as Stage
 from sequencer.node import Node
 from sequencer.rows import EpochRow
+from settlement import fees
 from settlement.accounts import Checkpoint, CheckpointStatus
 from settlement.answering import CannotAnswer
 from settlement.dispute_accounts import Demand, DemandKind

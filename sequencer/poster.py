@@ -11,7 +11,7 @@ from __future__ import annotations
 import structlog
 import trio
 
-from sequencer import crash, fees, metrics
+from sequencer import crash, metrics
 from sequencer.attestation import Readiness, bitmap_of, readiness
 from sequencer.epoch_loop import can_no_longer_land
 from sequencer.l1_port import L1Port
@@ -19,7 +19,7 @@ from sequencer.lifecycle import CheckpointStatus
 from sequencer.node import Node
 from sequencer.proposals import attestations, set_of
 from sequencer.rows import EpochRow, SentRow
-from settlement import certificate
+from settlement import certificate, fees
 from settlement.accounts import Checkpoint
 from settlement.errors import L1Error, TransactionError, TransactionExpired, TransactionFailed
 from settlement.transactions import Confirmed

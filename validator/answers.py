@@ -10,6 +10,7 @@ import structlog
 import trio
 from solders.keypair import Keypair
 
+from settlement import fees, pda
 from settlement.accounts import Checkpoint, CheckpointStatus
 from settlement.answering import CannotAnswer, answer, close_leftovers
 from settlement.client import SLOT_SECONDS, L1Client
@@ -22,6 +23,8 @@ LOOKS = 100
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
 AT_ONCE = 4
 CACHED_SETS = 8
+FIRST_PRICE_MICRO_LAMPORTS, MAX_PRICE_MICRO_LAMPORTS = 1_000, 1_000_000
+"""For a compute unit, of which an answer's transaction names 100,000: at most 100,000 lamports each, of a bond of 10,000,000."""
 
 Member = tuple[int | None, int]
 """This validator's index in a set, None where it is not in it, and the set's size."""
@@ -43,6 +46,7 @@ class Answerer:
     def __init__(self, l1: L1Client, keypair: Keypair, batches: Batches) -> None:
         self._l1, self._keypair, self._batches = l1, keypair, batches
         self._members: dict[int, Member] = {}
+        self._failures: dict[tuple[int, int, int], int] = {}
         self._swept = False
         self._said = ""
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(
@@ -78,6 +82,11 @@ class Answerer:
         seconds = config.parameters.answer_slots * SLOT_SECONDS / LOOKS
         return min(max(seconds, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
 
+    async def _price(self, failures: int) -> int:
+        """What a compute unit of the next try may cost: what others pay, and after a failure ever more. Little time is left for a second."""
+        usual = fees.usual_price(await self._l1.recent_priority_fees([pda.config(self._l1.program_id)]))
+        return fees.price(usual, failures, start=FIRST_PRICE_MICRO_LAMPORTS, cap=MAX_PRICE_MICRO_LAMPORTS)
+
     async def _due(self, checkpoint: Checkpoint) -> list[tuple[Checkpoint, Demand]]:
         slot, member = await self._l1.get_slot("confirmed"), await self._member(checkpoint.set_version)
         demands = await self._l1.fetch_demands(checkpoint.epoch, "confirmed")
@@ -102,9 +111,13 @@ class Answerer:
             if kept is None:
                 self._log.warning("a demand is open, and its batch was never here", demand=what)
                 return
+            place = demand.epoch, demand.kind, demand.index
+            failures = self._failures.pop(place, 0)
             try:
-                done = await answer(self._l1, self._keypair, checkpoint, demand, kept.data, kept.trace)
+                price = await self._price(failures)
+                done = await answer(self._l1, self._keypair, checkpoint, demand, kept.data, kept.trace, price)
             except (CannotAnswer, L1Error) as error:
+                self._failures[place] = failures + 1
                 self._swept = False  # a buffer may be left
                 self._log.warning("answer did not land", demand=what, error=str(error))
                 return

@@ -13,10 +13,10 @@ import pytest
 import trio
 from solders.transaction import VersionedTransaction
 
-from sequencer import epoch_loop, fees, finality, poster
+from sequencer import epoch_loop, finality, poster
 from sequencer.l1_port import ClientPort
 from sequencer.lifecycle import CheckpointStatus
-from settlement import transactions
+from settlement import fees, transactions
 from settlement.accounts import LOCALNET_PROFILE
 from settlement.accounts import CheckpointStatus as OnL1
 from settlement.client import L1Client

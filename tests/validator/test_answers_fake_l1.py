@@ -123,6 +123,15 @@ async def test_one_alone_answers_all_from_its_disk(autojump_clock: Any, line: Li
     none_open(line)
 
 
+async def test_what_others_pay_is_paid(autojump_clock: Any, line: Line) -> None:
+    """L1 takes nothing below a price. There is no time to find that out by transactions that expire."""
+    (found, *_) = await demanded(line)
+    advance_to(line, found.opened_slot + 2 * THIRD)
+    line.world.minimum_price, line.world.prices = 1_500, [1_500] * 20
+    await turn(line, line.honest[0])
+    none_open(line)
+
+
 async def test_whoever_never_had_the_batch_says_so(autojump_clock: Any, line: Line) -> None:
     found = await demanded(line)
     validator = line.honest[0]

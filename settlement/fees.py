@@ -1,4 +1,4 @@
-"""What a compute unit of a post may cost. Pure.
+"""What a compute unit of a post, or of an answer to a demand, may cost. Pure.
 
 The first try pays what others paid of late. Each one that does not land doubles the price, up to a cap: a spike is met, a bug or a lying
 node cannot empty the payer.
@@ -19,7 +19,7 @@ def usual_price(recent_micro_lamports: Sequence[int]) -> int:
 
 
 def price(usual: int, unlanded: int, *, start: int, cap: int) -> int:
-    """Micro-lamports a compute unit for the next post, after `unlanded` that did not land in a row; never above `cap`."""
+    """Micro-lamports a compute unit for the next try, after `unlanded` that did not land in a row; never above `cap`."""
     if unlanded == 0:
         return min(usual, cap)
     return min(max(usual, start) << min(unlanded - 1, MAX_DOUBLINGS), cap)
