@@ -44,6 +44,8 @@ from settlement.ledger.batch import CHUNK_BYTES, RECORDS_PER_TRACE_ENTRY
 from settlement.records import RECORD_BYTES, RecordError, inbox_event
 from settlement.signing import AUTHORISATION_BYTES, Authorisation
 
+MAX_INLINE_SIBLINGS = 16
+"""Of the totals in a transaction beside everything else; further ones go through a buffer."""
 Build = Callable[[Pubkey, Pubkey, Checkpoint, Pubkey | None], Instruction]
 
 
@@ -238,12 +240,14 @@ def _totals(case: Case) -> Proof | None:
     if said == (state.totals.payable, state.totals.inbox_cursor):
         return None
     value, siblings = state.proof(TOTALS_KEY)
+    inline = siblings if len(siblings) <= MAX_INLINE_SIBLINGS else []
 
-    def made(program: Pubkey, challenger: Pubkey, checkpoint: Checkpoint, _: Pubkey | None) -> Instruction:
-        return build.prove_totals(program, challenger, checkpoint, value, siblings)
+    def made(program: Pubkey, challenger: Pubkey, checkpoint: Checkpoint, buffer: Pubkey | None) -> Instruction:
+        return build.prove_totals(program, challenger, checkpoint, value, inline, buffer)
 
+    told = evidence.siblings(siblings) if len(siblings) > len(inline) else None
     what = f"payable total {state.totals.payable} and cursor {state.totals.inbox_cursor}"
-    return Proof("prove_totals", f"the state's {what} are not the checkpoint's {said[0]} and {said[1]}", made)
+    return Proof("prove_totals", f"the state's {what} are not the checkpoint's {said[0]} and {said[1]}", made, told)
 
 
 # -- what must be asked for ------------------------------------------------------------------------------------------------------------

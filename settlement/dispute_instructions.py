@@ -86,11 +86,18 @@ def prove_trace(
 
 
 def prove_totals(
-    program_id: Pubkey, challenger: Pubkey, checkpoint: Checkpoint, value: bytes, siblings: Sequence[bytes]
+    program_id: Pubkey,
+    challenger: Pubkey,
+    checkpoint: Checkpoint,
+    value: bytes,
+    siblings: Sequence[bytes],
+    buffer: Pubkey | None = None,
 ) -> Instruction:
-    """`value`: the totals leaf's 32 bytes; siblings from the state's root down."""
+    """`value`: the totals leaf's 32 bytes; siblings from the state's root down, or none of them and a buffer that holds
+    settlement.evidence.siblings() of them."""
     args = {"value": value, "siblings": list(siblings)}
-    return _challenge(program_id, challenger, checkpoint, "prove_totals", args)
+    accounts = {} if buffer is None else {"buffer": buffer}
+    return _challenge(program_id, challenger, checkpoint, "prove_totals", args, accounts)
 
 
 def prove_count(

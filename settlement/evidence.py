@@ -26,8 +26,9 @@ def count(leaves: Sequence[bytes]) -> Count:
     return Count(len(leaves), merkle.tree_hash(leaves))
 
 
-def _siblings(siblings: Sequence[bytes]) -> bytes:
-    return bytes([len(siblings)]) + b"".join(siblings)
+def siblings(hashes: Sequence[bytes]) -> bytes:
+    """Their number, one byte, then 32 bytes each; for prove_totals all of what a buffer holds."""
+    return bytes([len(hashes)]) + b"".join(hashes)
 
 
 def _sized(data: bytes) -> bytes:
@@ -36,7 +37,7 @@ def _sized(data: bytes) -> bytes:
 
 def _leaf(leaves: Sequence[bytes], index: int) -> bytes:
     """Count, leaf, siblings."""
-    return u64le(len(leaves)) + _sized(leaves[index]) + _siblings(merkle.proof(leaves, index))
+    return u64le(len(leaves)) + _sized(leaves[index]) + siblings(merkle.proof(leaves, index))
 
 
 def data(data_leaves: Sequence[bytes], chunk: int, records: Sequence[bytes], record: int) -> bytes:
@@ -48,7 +49,7 @@ def contradiction(chunk: Shown, record: Shown) -> bytes:
     """The same of two leaves that are all one knows."""
     of_chunk = u64le(chunk.place.index) + u64le(chunk.place.count) + _sized(chunk.data)
     of_record = u64le(record.place.index) + u64le(record.place.count) + record.data
-    return of_chunk + _siblings(chunk.place.siblings) + of_record + _siblings(record.place.siblings)
+    return of_chunk + siblings(chunk.place.siblings) + of_record + siblings(record.place.siblings)
 
 
 def shown(leaves: Sequence[bytes], index: int) -> Shown:
@@ -70,21 +71,21 @@ def step_between(before: Shown, after: Shown, records: Sequence[bytes], opened: 
     """The same of two entries that are all one knows of the trace."""
     step, count = before.place.index, before.place.count
     groups = [records[i : i + RECORDS_PER_TRACE_ENTRY] for i in range(0, len(records), RECORDS_PER_TRACE_ENTRY)]
-    entries = b"".join(entry.data + _siblings(entry.place.siblings) for entry in (before, after))
-    of_group = _siblings(_group_siblings([merkle.tree_hash(group) for group in groups], step))
+    entries = b"".join(entry.data + siblings(entry.place.siblings) for entry in (before, after))
+    of_group = siblings(_group_siblings([merkle.tree_hash(group) for group in groups], step))
     of_records = u64le(len(records)) + _sized(b"".join(groups[step])) + of_group
     return u64le(step) + u64le(count) + entries + of_records + _sized(opened)
 
 
 def _group_siblings(level: list[bytes], index: int) -> list[bytes]:
     """The siblings of a subtree among subtrees of eight leaves: as merkle.proof, the leaves' hashes being these."""
-    siblings = []
+    found = []
     while len(level) > 1:
         if index ^ 1 < len(level):
-            siblings.append(level[index ^ 1])
+            found.append(level[index ^ 1])
         pairs = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         level, index = pairs + level[-1:] if len(level) % 2 else pairs, index // 2
-    return siblings
+    return found
 
 
 def leaf_answer(leaves: Sequence[bytes], index: int) -> bytes:
@@ -99,6 +100,6 @@ def record_answer(batch: bytes, count: int, index: int) -> bytes:
     last = (start + AUTHORISATION_BYTES - 1) >> CHUNK_SHIFT
     leaves = chunks(batch)
     shown = b"".join(
-        _sized(leaves[i]) + _siblings(merkle.proof(leaves, i)) for i in range(start >> CHUNK_SHIFT, last + 1)
+        _sized(leaves[i]) + siblings(merkle.proof(leaves, i)) for i in range(start >> CHUNK_SHIFT, last + 1)
     )
     return _leaf(records, index) + u64le(len(leaves)) + shown

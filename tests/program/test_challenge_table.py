@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from settlement import accounts, challenge_filing, pda, records, slashing
+from settlement import accounts, challenge_filing, challenging, pda, records, slashing
 from settlement.accounts import LOCALNET_PROFILE, Checkpoint, CheckpointStatus
 from settlement.challenge_case import Held
 from settlement.challenging import Demands, Finding, Proof, Unprovable, find
@@ -25,7 +25,7 @@ from tests.program.dispute_kit import ALICE, Batch, close, honest, post, up
 from tests.program.instant_l1 import client_of
 from tests.program.kit import Chain
 from tests.program.test_dispute_demands import authorisation_of, with_authorisation
-from tests.program.test_dispute_proofs import FRAUDS
+from tests.program.test_dispute_proofs import FRAUDS, more_payable
 from tests.settlement import kit
 
 Lie = Callable[[Batch], Batch]
@@ -77,6 +77,11 @@ def signed_for_nothing(told: Batch) -> Batch:
     return with_authorisation(told, 0, authorisation_of(told, 4).encode())
 
 
+def odd_entry(told: Batch) -> Batch:
+    """A step that steals, and beside it an entry of the trace that no proof can read."""
+    return told.with_trace(1, bytes(33))
+
+
 def records_of_another(told: Batch) -> Batch:
     """The data show an honest batch; the records that were executed are others, and nobody outside has seen them."""
     encoded = records.encode(kit.withdrawal(ALICE, 1, 4_000_000))
@@ -119,7 +124,9 @@ def test_a_false_checkpoint_is_found_and_falls(lie: Lie) -> None:
     assert (slashed, chain.config.pending_slashes) == ([0, 1, 2, 3], 0)
 
 
-@pytest.mark.parametrize("lie", [lie for lie, _ in FRAUDS] + [records_of_another], ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize(
+    "lie", [lie for lie, _ in FRAUDS] + [records_of_another, odd_entry], ids=lambda lie: lie.__name__
+)
 def test_whoever_has_the_bytes_alone_makes_it_fall(lie: Lie) -> None:
     """Other leaves than those under the data root are not to be had, and nobody shows them."""
     chain = up()
@@ -128,6 +135,16 @@ def test_whoever_has_the_bytes_alone_makes_it_fall(lie: Lie) -> None:
     finding = find(held_of(chain, told, checkpoint))
     assert finding is not None and not isinstance(finding, Unprovable)
     assert file(chain, checkpoint, finding) is CheckpointStatus.REJECTED, finding
+
+
+def test_totals_that_lie_deep_go_through_a_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenging, "MAX_INLINE_SIBLINGS", 0)
+    chain = up()
+    told = more_payable(honest(chain))
+    checkpoint = post(chain, told)
+    finding = find(held_of(chain, told, checkpoint))
+    assert isinstance(finding, Proof) and finding.name == "prove_totals" and finding.evidence is not None
+    assert file(chain, checkpoint, finding) is CheckpointStatus.REJECTED
 
 
 @pytest.mark.parametrize("lie", DEMANDED, ids=lambda lie: lie.__name__)

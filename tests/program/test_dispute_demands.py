@@ -159,6 +159,17 @@ def test_an_index_that_is_not_there_is_answered_by_the_count() -> None:
     assert chain.checkpoint(1).open_demands == 3
 
 
+def test_a_trace_entry_of_another_length_is_no_answer() -> None:
+    """No proof of a step could read it, so what it hides would stay hidden."""
+    chain = up()
+    chain.svm.airdrop(DEMANDER.pubkey(), SOL)
+    told = honest(chain).with_trace(1, bytes(33))
+    checkpoint = post(chain, told)
+    what = demand(chain, DemandKind.TRACE_ENTRY, 1)
+    with refuses("BadEvidence"):
+        chain.send(answer(chain, checkpoint, what, evidence.leaf_answer(list(told.trace), 1)))
+
+
 def test_a_malformed_record_is_shown_and_then_proved_malformed() -> None:
     chain = up()
     chain.svm.airdrop(DEMANDER.pubkey(), SOL)

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 from settlement import dispute_instructions as build
 from settlement import evidence, instructions, pda, records
 from settlement.accounts import Checkpoint, CheckpointStatus
-from settlement.ledger import TOTALS_KEY, State, witness
+from settlement.ledger import TOTALS_KEY, State, verify_proof, witness
 from settlement.tags import H, u64le
 from tests.program.dispute_kit import (
     ALICE,
@@ -286,6 +286,31 @@ def test_the_parent_must_be_the_parent() -> None:
     with refuses("WrongParent"):
         reject_liar(chain, replace(second, parent_epoch=0))
     reject_liar(chain, third)
+
+
+def test_totals_behind_more_siblings_than_a_transaction_holds() -> None:
+    """Whoever makes accounts whose keys start as that of the totals puts them so deep; the siblings then come from a buffer."""
+    chain = up()
+    value = replace(State.empty().totals, payable=7).encode()
+    siblings = [bytes([index]) * 32 for index in range(1, 65)]
+    root = H("state-leaf", TOTALS_KEY, H("totals", value))
+    for depth in reversed(range(len(siblings))):
+        right = TOTALS_KEY[depth // 8] >> (7 - depth % 8) & 1
+        root = H("state-node", siblings[depth], root) if right else H("state-node", root, siblings[depth])
+    assert verify_proof(root, TOTALS_KEY, "totals", value, siblings)
+    chain.post(state_root=root)
+    program, payer, checkpoint = chain.program_id, chain.payer.pubkey(), chain.checkpoint(1)
+    with pytest.raises(AssertionError, match="bytes"):
+        chain.send(build.prove_totals(program, payer, checkpoint, value, siblings))
+    buffer = fill(chain, evidence.siblings(siblings), 1)
+    with refuses("TwoProofs"):
+        chain.send(build.prove_totals(program, payer, checkpoint, value, siblings[:1], buffer))
+    with refuses("BadMerkleProof"):
+        chain.send(
+            build.prove_totals(program, payer, checkpoint, value, [], fill(chain, evidence.siblings(siblings[1:]), 2))
+        )
+    chain.send(build.prove_totals(program, payer, checkpoint, value, [], buffer))
+    assert chain.checkpoint(1).status is CheckpointStatus.REJECTED
 
 
 def test_descendants_of_a_rejected_one_are_void() -> None:

@@ -14,7 +14,7 @@ use crate::{
     rejection::check_parent,
     signature::check_ed25519,
     state::{
-        demand::{DEMAND_CHUNK, DEMAND_RECORD},
+        demand::{DEMAND_CHUNK, DEMAND_RECORD, DEMAND_TRACE_ENTRY},
         Checkpoint, Config, Demand, ProofBuffer,
     },
     storage::move_lamports,
@@ -107,6 +107,11 @@ fn check_shown(accounts: &AnswerDemand) -> Result<()> {
     leaf.check()?;
     match accounts.demand.kind {
         DEMAND_RECORD => check_record(accounts, &leaf, &mut evidence),
+        DEMAND_TRACE_ENTRY => {
+            // No proof reads an entry of another length: what it hides would stay hidden.
+            require!(data.len() == 32, DisputeError::BadEvidence);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

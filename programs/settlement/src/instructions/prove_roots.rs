@@ -2,7 +2,7 @@
 
 use super::challenge::{need_fraud, Challenge};
 use crate::{
-    error::DisputeError,
+    error::{DisputeError, SettlementError},
     evidence::Evidence,
     hash::Hash,
     ledger::{MAX_RECORDS, RECORD_BYTES},
@@ -45,12 +45,20 @@ pub fn trace(ctx: &mut Context<Challenge>, entry: &TraceEntry) -> Result<()> {
 }
 
 /// The state's totals are what the message says: what is payable, and the cursor.
+///
+/// Siblings come inline, or from a buffer (their number, one byte, then 32 bytes each): whoever makes an account whose key starts as that of
+/// the totals makes more of them than a transaction holds.
 #[inline(never)]
 pub fn totals(ctx: &mut Context<Challenge>, value: &[u8; TOTALS_VALUE_BYTES], siblings: &[[u8; 32]]) -> Result<()> {
     let accounts = &mut ctx.accounts;
     accounts.check()?;
     let mut root = [0u8; 32];
-    totals_root(value, siblings.as_flattened(), &mut root)?;
+    let siblings = match accounts.buffer {
+        Some(_) if !siblings.is_empty() => return Err(SettlementError::TwoProofs.into()),
+        Some(_) => Evidence::of(&accounts.buffer)?.siblings()?,
+        None => siblings.as_flattened(),
+    };
+    totals_root(value, siblings, &mut root)?;
     require!(root == accounts.checkpoint.state_root, DisputeError::BadMerkleProof);
     let is_right = value[16..24] == accounts.checkpoint.payable_total.to_le_bytes()
         && value[24..32] == accounts.checkpoint.inbox_cursor.to_le_bytes();
