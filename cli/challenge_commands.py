@@ -11,11 +11,12 @@ import typer
 
 from cli.options import OnL1, SigningOnL1, expanded
 from cli.output import emit, emit_rows
-from cli.runtime import CommandError, run
+from cli.runtime import CommandError
 from cli.settings import JsonOption, sequencer_url
 
 if TYPE_CHECKING:
     from solders.instruction import Instruction
+    from solders.keypair import Keypair
     from solders.pubkey import Pubkey
 
     from settlement.accounts import Checkpoint
@@ -61,18 +62,15 @@ async def _demand(client: L1Client, epoch: int, kind: int, index: int) -> Demand
 
 def _carry_out(at: Any, as_json: bool, build: Callable[[L1Client, Pubkey], Awaitable[Instruction]], epoch: int) -> None:
     """Sends one instruction, and prints the checkpoint as it is then."""
-    signer = at.signer()
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            confirmed = await client.send_and_confirm([await build(client, signer.pubkey())], signer)
-            found = await client.fetch_checkpoint(epoch)
-            status = "closed" if found is None else found.status.name.lower()
-            demands = 0 if found is None else found.open_demands
-            return {"epoch": epoch, "status": status, "open_demands": demands, "signature": confirmed.signature}
+    async def sent(client: L1Client, signer: Keypair) -> dict[str, Any]:
+        confirmed = await client.send_and_confirm([await build(client, signer.pubkey())], signer)
+        found = await client.fetch_checkpoint(epoch)
+        status = "closed" if found is None else found.status.name.lower()
+        demands = 0 if found is None else found.open_demands
+        return {"epoch": epoch, "status": status, "open_demands": demands, "signature": confirmed.signature}
 
-    emit(run(command), as_json)
+    emit(at.act(sent), as_json)
 
 
 @challenge_app.command("demand")
@@ -97,27 +95,26 @@ def list_demands(
 ) -> None:
     """The open demands, the first that must be answered first."""
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            slot = await client.get_slot()
-            names = {kind: what.value for what, kind in KINDS.items()}
-            return [
-                {
-                    "epoch": found.epoch,
-                    "kind": names[found.kind],
-                    "index": found.index,
-                    "demander": str(found.demander),
-                    "answer_until_slot": found.answer_until_slot,
-                    "slots_left": max(found.answer_until_slot - slot, 0),
-                    "bond_lamports": found.bond_lamports,
-                }
-                for found in await client.fetch_demands(epoch)
-            ]
+    async def listed(client: L1Client) -> list[dict[str, Any]]:
+        await client.check_cluster()
+        slot = await client.get_slot()
+        names = {kind: what.value for what, kind in KINDS.items()}
+        return [
+            {
+                "epoch": found.epoch,
+                "kind": names[found.kind],
+                "index": found.index,
+                "demander": str(found.demander),
+                "answer_until_slot": found.answer_until_slot,
+                "slots_left": max(found.answer_until_slot - slot, 0),
+                "bond_lamports": found.bond_lamports,
+            }
+            for found in await client.fetch_demands(epoch)
+        ]
 
     columns = ("epoch", "kind", "index", "answer_until_slot", "slots_left", "bond_lamports", "demander")
     where = "" if epoch is None else f" on epoch {epoch}"
-    emit_rows(run(command), columns, as_json, f"no demand is open{where}")
+    emit_rows(at.ask(listed), columns, as_json, f"no demand is open{where}")
 
 
 @challenge_app.command("answer")
@@ -138,11 +135,8 @@ def answer(
     as_json: JsonOption = False,
 ) -> None:
     """Answer a demand from the batch's bytes; --keypair gets the demand's bond. Only --sequencer has what lies under the trace root."""
-    from settlement.answering import CannotAnswer
     from settlement.answering import answer as carry_out
-    from settlement.ledger import BatchError
 
-    payer = at.signer()
     if batch is not None and (sequencer is not None or what is What.TRACE):
         raise CommandError("a trace entry needs --sequencer, the rest either --batch or --sequencer")
     try:
@@ -150,22 +144,17 @@ def answer(
     except OSError as error:
         raise CommandError(f"cannot read {batch}: {error.strerror}") from None
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            found = await _demand(client, epoch, KINDS[what], index)
-            checkpoint = await _checkpoint(client, epoch)
-            data, trace = (given, None) if given is not None else await _fetch(sequencer, epoch, what is What.TRACE)
-            try:
-                confirmed = await carry_out(client, payer, checkpoint, found, data, trace)
-            except (CannotAnswer, BatchError) as error:
-                raise CommandError(str(error)) from None
-            if confirmed is None:
-                raise CommandError("somebody else has answered this demand")
-            after = await _checkpoint(client, epoch)
-            return {"epoch": epoch, "open_demands": after.open_demands, "signature": confirmed.signature}
+    async def answered(client: L1Client, payer: Keypair) -> dict[str, Any]:
+        found = await _demand(client, epoch, KINDS[what], index)
+        checkpoint = await _checkpoint(client, epoch)
+        data, trace = (given, None) if given is not None else await _fetch(sequencer, epoch, what is What.TRACE)
+        confirmed = await carry_out(client, payer, checkpoint, found, data, trace)
+        if confirmed is None:
+            raise CommandError("somebody else has answered this demand")
+        after = await _checkpoint(client, epoch)
+        return {"epoch": epoch, "open_demands": after.open_demands, "signature": confirmed.signature}
 
-    emit(run(command), as_json)
+    emit(at.act(answered), as_json)
 
 
 async def _fetch(sequencer: str | None, epoch: int, traced: bool) -> tuple[bytes, list[bytes] | None]:

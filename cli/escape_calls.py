@@ -15,8 +15,7 @@ from settlement import hatch
 from settlement.client import L1Client
 from settlement.money import Claimed
 from settlement.sequencer_client import SequencerUnreachable
-from validator.rebuild import NotRebuilt, final_state
-from validator.store import StoreError
+from validator.rebuild import final_state
 
 
 async def claim_from_sequencer(client: L1Client, at: SigningOnBoth, payer: Keypair, account: Pubkey) -> Claimed:
@@ -36,10 +35,7 @@ async def claim_from_state(
 ) -> list[Claimed]:
     """For one account, or, when none is named, for all that are still owed something."""
     hatch.need_open(await client.check_cluster())
-    try:
-        state = await final_state(client, folder, batches)
-    except (StoreError, NotRebuilt) as error:
-        raise CommandError(str(error)) from None
+    state = await final_state(client, folder, batches)
     if account is not None:
         return [await hatch.claim(client, payer, *hatch.proof_of(state, account))]
     owing = [one for one in hatch.holders(state) if await hatch.owed(client, one)]

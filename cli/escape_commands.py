@@ -9,11 +9,13 @@ import typer
 
 from cli.options import OnL1, SigningOnBoth, SigningOnL1, expanded
 from cli.output import emit, emit_rows
-from cli.runtime import CommandError, run
 from cli.settings import JsonOption
 
 if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
     from settlement.accounts import InboxEntryAccount
+    from settlement.client import L1Client
     from settlement.hatch import Hatch
 
 escape_app = typer.Typer(help="Get everything out when the sequencer is gone.", no_args_is_help=True)
@@ -31,39 +33,31 @@ def status(*, at: OnL1, as_json: JsonOption = False) -> None:
     """Whether the hatch is open, or from which slot on anybody may open it; what it still owes."""
     from settlement.hatch import hatch_of, to_refund
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            config = await client.check_cluster()
-            shown = _shown(hatch_of(config, await client.get_slot()))
-            if config.escaped:
-                entries = await to_refund(client)
-                shown |= {
-                    "entries_to_refund": len(entries),
-                    "to_refund_lamports": sum(one.lamports for one in entries),
-                    "to_claim_lamports": config.finalized.inbox_lamports - config.claimed_total,
-                }
-            return shown
+    async def looked(client: L1Client) -> dict[str, Any]:
+        config = await client.check_cluster()
+        shown = _shown(hatch_of(config, await client.get_slot()))
+        if config.escaped:
+            entries = await to_refund(client)
+            shown |= {
+                "entries_to_refund": len(entries),
+                "to_refund_lamports": sum(one.lamports for one in entries),
+                "to_claim_lamports": config.finalized.inbox_lamports - config.claimed_total,
+            }
+        return shown
 
-    emit(run(command), as_json)
+    emit(at.ask(looked), as_json)
 
 
 @escape_app.command("open")
 @expanded
 def open_hatch(*, at: SigningOnL1, as_json: JsonOption = False) -> None:
     """Open the hatch, for good: posting, deposits and claims are over, refunds and `pouw escape claim` begin. Anybody may; can be run again."""
-    from settlement.hatch import HatchRefused
     from settlement.hatch import open_hatch as open_on_l1
 
-    payer = at.signer()
+    async def opened(client: L1Client, payer: Keypair) -> dict[str, Any]:
+        return _shown(await open_on_l1(client, payer))
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            try:
-                return _shown(await open_on_l1(client, payer))
-            except HatchRefused as refused:
-                raise CommandError(str(refused)) from None
-
-    emit(run(command), as_json)
+    emit(at.act(opened), as_json)
 
 
 @escape_app.command("refund")
@@ -77,25 +71,18 @@ def refund(
     as_json: JsonOption = False,
 ) -> None:
     """Pay inbox entries back that no final epoch has taken, each to its beneficiary. --keypair pays the fee; can be run again."""
-    from settlement.hatch import HatchRefused, refund_all
     from settlement.hatch import refund as refund_one
+    from settlement.hatch import refund_all
 
     if (index is not None) + mine + everybody != 1:
         raise typer.BadParameter("name one of INDEX, --mine and --all")
-    payer = at.signer()
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            try:
-                if index is not None:
-                    paid = [await refund_one(client, payer, index)]
-                else:
-                    paid = await refund_all(client, payer, payer.pubkey() if mine else None)
-            except HatchRefused as refused:
-                raise CommandError(str(refused)) from None
-        return [_refunded(one) for one in paid]
+    async def refunded(client: L1Client, payer: Keypair) -> list[dict[str, Any]]:
+        if index is not None:
+            return [_refunded(await refund_one(client, payer, index))]
+        return [_refunded(one) for one in await refund_all(client, payer, payer.pubkey() if mine else None)]
 
-    emit_rows(run(command), _REFUNDS, as_json, "nothing is left to be paid back")
+    emit_rows(at.act(refunded), _REFUNDS, as_json, "nothing is left to be paid back")
 
 
 @escape_app.command("claim")
@@ -122,35 +109,24 @@ def claim(
     """Pay out all that an L2 account has in the last final state: balance, locked fees and stake, and what was not claimed. Anyone may for
     anyone; --keypair pays the fee."""
     from cli.escape_calls import claim_from_sequencer, claim_from_state
-    from settlement.hatch import HatchRefused
 
     if everybody and (state is None or public_key is not None):
         raise typer.BadParameter("--all goes with --state, and without a public key", param_hint="--all")
     if batches is not None and state is None:
         raise typer.BadParameter("the batches carry a state on: name that with --state", param_hint="--batches")
-    payer, account = at.signer(), None if everybody else at.account(public_key)
+    account = at.account(public_key)
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            try:
-                if state is not None:
-                    paid = await claim_from_state(client, payer, account, state, batches)
-                else:
-                    assert account is not None
-                    paid = [await claim_from_sequencer(client, at, payer, account)]
-            except HatchRefused as refused:
-                raise CommandError(str(refused)) from None
+    async def claimed(client: L1Client, payer: Keypair) -> list[dict[str, Any]]:
+        if state is None:
+            paid = [await claim_from_sequencer(client, at, payer, account)]
+        else:
+            paid = await claim_from_state(client, payer, None if everybody else account, state, batches)
         return [
-            {
-                "public_key": str(one.public_key),
-                "paid_lamports": one.lamports,
-                "signature": one.signature,
-                "slot": one.slot,
-            }
+            {"public_key": str(one.public_key), "paid_lamports": one.lamports, "signature": one.signature}
             for one in paid
         ]
 
-    emit_rows(run(command), _PAID, as_json, "everybody was paid already")
+    emit_rows(at.act(claimed), _PAID, as_json, "everybody was paid already")
 
 
 def _shown(hatch: Hatch) -> dict[str, Any]:

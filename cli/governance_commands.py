@@ -11,7 +11,7 @@ import typer
 
 from cli.options import SigningOnL1, expanded
 from cli.output import emit
-from cli.runtime import CommandError, run
+from cli.runtime import CommandError
 from cli.settings import JsonOption, public_key
 
 if TYPE_CHECKING:
@@ -32,15 +32,12 @@ def _carry_out(
     at: Any, as_json: bool, build: Callable[[L1Client, Keypair], Awaitable[Instruction]], **told: object
 ) -> None:
     """Sends one instruction and prints its slot and signature."""
-    signer = at.signer()
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            confirmed = await client.send_and_confirm([await build(client, signer)], signer)
-            return {**told, "slot": confirmed.slot, "signature": confirmed.signature}
+    async def sent(client: L1Client, signer: Keypair) -> dict[str, Any]:
+        confirmed = await client.send_and_confirm([await build(client, signer)], signer)
+        return {**told, "slot": confirmed.slot, "signature": confirmed.signature}
 
-    emit(run(command), as_json)
+    emit(at.act(sent), as_json)
 
 
 @governance_app.command("pause")

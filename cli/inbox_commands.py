@@ -13,6 +13,9 @@ from cli.settings import JsonOption
 from cli.task_commands import DatasetOption, DeadlineOption, SpecArgument, checked_task_id, deadline_of
 
 if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+    from settlement.client import L1Client
     from settlement.forcing import Forced, Listed
     from settlement.signing import Domain
 
@@ -50,34 +53,29 @@ def force_task(
 ) -> None:
     """Submit a task through L1: no epoch can be posted without it for long. Then tell the sequencer what it is."""
     from cli.inbox_calls import describe, prepared
-    from settlement.forcing import ForcingRefused
     from settlement.forcing import force_task as force
 
-    until, owner, described = deadline_of(deadline), at.signer(), prepared(spec, dataset)
+    until, described = deadline_of(deadline), prepared(spec, dataset)
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            try:
-                forced = await force(
-                    client,
-                    owner,
-                    spec_hash=described.spec_hash,
-                    fee_lamports=fee,
-                    deadline_slot=until(await client.get_slot()),
-                    max_forced_fee_lamports=max_entry_fee,
-                )
-            except ForcingRefused as refused:
-                raise CommandError(str(refused)) from None
+    async def forced(client: L1Client, owner: Keypair) -> dict[str, Any]:
+        done = await force(
+            client,
+            owner,
+            spec_hash=described.spec_hash,
+            fee_lamports=fee,
+            deadline_slot=until(await client.get_slot()),
+            max_forced_fee_lamports=max_entry_fee,
+        )
         trouble = await describe(at, described, wait)
         if trouble is not None:
             warn(
                 f"the task is in the inbox, but the sequencer has not taken what it is: {trouble}; until "
                 f"`pouw inbox describe {spec} --dataset {dataset}` succeeds nobody can work on it. After the deadline "
-                f"`pouw inbox withdraw all --task {(forced.task_id or b'').hex()}` gets the fee back"
+                f"`pouw inbox withdraw all --task {(done.task_id or b'').hex()}` gets the fee back"
             )
-        return {**_shown(forced), "described": trouble is None}
+        return {**_shown(done), "described": trouble is None}
 
-    emit(run(command), as_json)
+    emit(at.act(forced), as_json)
 
 
 @inbox_app.command("describe")
@@ -120,24 +118,17 @@ def force_withdrawal(
     as_json: JsonOption = False,
 ) -> None:
     """Withdraw from L2 through L1: no epoch can be posted without it for long. `pouw claim` pays it out once it is final."""
-    from settlement.forcing import ForcingRefused
     from settlement.forcing import force_withdrawal as force
 
-    owner, amount = at.signer(), _amount(lamports)
+    amount = _amount(lamports)
     named = bytes(32) if task is None else bytes.fromhex(checked_task_id(task))
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            try:
-                forced = await force(
-                    client, owner, lamports=amount, task_id=named, max_forced_fee_lamports=max_entry_fee
-                )
-            except ForcingRefused as refused:
-                raise CommandError(str(refused)) from None
-        asked = {} if amount is None else {"withdrawn_lamports": amount + forced.cost.entering_lamports}
-        return {**_shown(forced), **asked}
+    async def forced(client: L1Client, owner: Keypair) -> dict[str, Any]:
+        done = await force(client, owner, lamports=amount, task_id=named, max_forced_fee_lamports=max_entry_fee)
+        asked = {} if amount is None else {"withdrawn_lamports": amount + done.cost.entering_lamports}
+        return {**_shown(done), **asked}
 
-    emit(run(command), as_json)
+    emit(at.act(forced), as_json)
 
 
 @inbox_app.command("list")
@@ -154,14 +145,13 @@ def list_inbox(
     """The inbox's entries: waiting, overdue, taken by an epoch, final, or, after the escape, refundable or refunded."""
     from settlement.forcing import list_entries
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            count = (await client.check_cluster()).inbox.count
-            start = max(0, count - limit) if first is None else first
-            domain = await client.domain()
-            return [_row(domain, one) for one in await list_entries(client, start, limit)]
+    async def listed(client: L1Client) -> list[dict[str, Any]]:
+        count = (await client.check_cluster()).inbox.count
+        start = max(0, count - limit) if first is None else first
+        domain = await client.domain()
+        return [_row(domain, one) for one in await list_entries(client, start, limit)]
 
-    emit_rows(run(command), _COLUMNS, as_json, "no entries")
+    emit_rows(at.ask(listed), _COLUMNS, as_json, "no entries")
 
 
 def _amount(given: str) -> int | None:

@@ -6,12 +6,13 @@ A group opens the client that it describes, so that no command looks up URLs, pr
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from cli import settings
+from cli.runtime import run
 from cli.settings import KeypairOption, ProgramOption, SequencerOption, UrlOption
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from settlement.sequencer_client import SequencerClient
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,15 @@ class OnL1:
 
         return L1Client(self.l1_urls, self.program)
 
+    def ask(self, question: Callable[[L1Client], Awaitable[T]]) -> T:
+        """What `question` finds on L1."""
+
+        async def asked() -> T:
+            async with self.l1() as client:
+                return await question(client)
+
+        return run(asked)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SigningOnL1(OnL1):
@@ -59,6 +70,16 @@ class SigningOnL1(OnL1):
     def account(self, public_key: str | None) -> Pubkey:
         """The account that a command is about: the one named, else the signer's."""
         return settings.public_key(public_key, "PUBLIC_KEY") if public_key else self.signer().pubkey()
+
+    def act(self, action: Callable[[L1Client, Keypair], Awaitable[T]]) -> T:
+        """What `action` does with --keypair, on the cluster that the program's Config names and on no other."""
+        signer = self.signer()
+
+        async def acted(client: L1Client) -> T:
+            await client.check_cluster()
+            return await action(client, signer)
+
+        return self.ask(acted)
 
 
 @dataclass(frozen=True, kw_only=True)

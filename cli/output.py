@@ -1,31 +1,38 @@
 """What a command prints: tables for people, one line of JSON for machines.
 
-With `--json` stdout holds that line and nothing else; notes and warnings always go to stderr.
+With `--json` stdout holds that line and nothing else; notes and warnings always go to stderr. Rich is imported when something is drawn: a
+script that reads JSON, or a service, waits for none of it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LAMPORTS_PER_SOL = 1_000_000_000
 
 
 def note(message: str) -> None:
-    Console(stderr=True, highlight=False).print(Text(message), soft_wrap=True)
+    _say(message)
 
 
 def warn(message: str) -> None:
-    Console(stderr=True, highlight=False).print(Text("warning: ", "yellow") + Text(message), soft_wrap=True)
+    _say(message, "warning: ", "yellow")
 
 
 def fail(message: str) -> None:
-    Console(stderr=True, highlight=False).print(Text("error: ", "bold red") + Text(message), soft_wrap=True)
+    _say(message, "error: ", "bold red")
+
+
+def _say(message: str, kind: str = "", style: str = "") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, highlight=False).print(Text(kind, style) + Text(message), soft_wrap=True)
 
 
 def lamports(amount: int) -> str:
@@ -41,6 +48,9 @@ def emit(value: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(value), flush=True)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -57,6 +67,9 @@ def emit_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json
     if not rows:
         note(empty)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
@@ -67,6 +80,8 @@ def emit_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json
 
 def _console() -> Console:
     """Full width when piped, so that no id is cut or wrapped."""
+    from rich.console import Console
+
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=240)
 

@@ -10,10 +10,13 @@ import typer
 
 from cli.options import SigningOnL1, expanded
 from cli.output import emit, emit_rows
-from cli.runtime import CommandError, run
+from cli.runtime import CommandError
 from cli.settings import JsonOption, public_key
 
 if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+    from settlement.client import L1Client
     from settlement.slash_accounts import Offence
     from settlement.slashing import Evidence
 
@@ -43,19 +46,15 @@ def report(
     """Have everybody slashed who signed two messages of one epoch and attempt. --keypair gets the reporter's share. Can be run again."""
     from settlement.slashing import EvidenceError, report_equivocation
 
-    reporter = at.signer()
     given = _read(first), None if second is None else _read(second)
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            try:
-                offences = await report_equivocation(client, reporter, *given)
-            except EvidenceError as error:
-                raise CommandError(f"nothing to report: {error}") from None
-        return [_row(offence) for offence in offences]
+    async def reported(client: L1Client, reporter: Keypair) -> list[dict[str, Any]]:
+        try:
+            return [_row(offence) for offence in await report_equivocation(client, reporter, *given)]
+        except EvidenceError as error:
+            raise CommandError(f"nothing to report: {error}") from None
 
-    emit_rows(run(command), _COLUMNS, as_json, "nobody was slashed")
+    emit_rows(at.act(reported), _COLUMNS, as_json, "nobody was slashed")
 
 
 @slash_app.command("raise")
@@ -70,18 +69,15 @@ def raise_slash(
     """Take what lacks from those found equivocating before others were: who was first loses no less than who was last."""
     from settlement.slashing import fetch_offence, raise_equivocation
 
-    reporter = at.signer()
     addresses = [public_key(one, "VALIDATOR") for one in validator]
 
-    async def command() -> list[dict[str, Any]]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            for address in addresses:
-                await fetch_offence(client, address, epoch)
-                await raise_equivocation(client, reporter, address, epoch)
-            return [_row(await fetch_offence(client, address, epoch)) for address in addresses]
+    async def raised(client: L1Client, reporter: Keypair) -> list[dict[str, Any]]:
+        for address in addresses:
+            await fetch_offence(client, address, epoch)
+            await raise_equivocation(client, reporter, address, epoch)
+        return [_row(await fetch_offence(client, address, epoch)) for address in addresses]
 
-    emit_rows(run(command), _COLUMNS, as_json, "nobody was slashed")
+    emit_rows(at.act(raised), _COLUMNS, as_json, "nobody was slashed")
 
 
 @slash_app.command("rejected")
@@ -93,24 +89,14 @@ def rejected(
     as_json: JsonOption = False,
 ) -> None:
     """Have the signers of a rejected checkpoint slashed. --keypair gets the reporter's share. Can be run again."""
-    from settlement.slashing import EvidenceError, slash_rejected
+    from settlement.slashing import slash_rejected
 
-    reporter = at.signer()
+    async def slashed(client: L1Client, reporter: Keypair) -> dict[str, Any]:
+        indexes = await slash_rejected(client, reporter, epoch)
+        pending = (await client.fetch_config()).pending_slashes
+        return {"epoch": epoch, "slashed_indexes": indexes, "pending_slashes": pending}
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            try:
-                indexes = await slash_rejected(client, reporter, epoch)
-            except EvidenceError as error:
-                raise CommandError(str(error)) from None
-            return {
-                "epoch": epoch,
-                "slashed_indexes": indexes,
-                "pending_slashes": (await client.fetch_config()).pending_slashes,
-            }
-
-    emit(run(command), as_json)
+    emit(at.act(slashed), as_json)
 
 
 @rewards_app.command("pay")
@@ -122,20 +108,12 @@ def pay(
     as_json: JsonOption = False,
 ) -> None:
     """Pay the poster and the signers of a finalized epoch from the treasury, and count who was absent. Can be run again."""
-    from settlement.slashing import EvidenceError, pay_rewards
+    from settlement.slashing import pay_rewards
 
-    payer = at.signer()
+    async def paid(client: L1Client, payer: Keypair) -> dict[str, Any]:
+        return {"epoch": epoch, "rewarded_epochs": await pay_rewards(client, payer, epoch)}
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            try:
-                paid = await pay_rewards(client, payer, epoch)
-            except EvidenceError as error:
-                raise CommandError(str(error)) from None
-            return {"epoch": epoch, "rewarded_epochs": paid}
-
-    emit(run(command), as_json)
+    emit(at.act(paid), as_json)
 
 
 _COLUMNS = ("validator", "epoch", "attempt", "applied_basis_points", "cut_lamports")

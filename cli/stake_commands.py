@@ -13,13 +13,14 @@ import typer
 from cli.l1_commands import set_app, validator_app
 from cli.options import SigningOnL1, expanded
 from cli.output import emit, emit_rows
-from cli.runtime import CommandError, run
+from cli.runtime import CommandError
 from cli.settings import JsonOption, public_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from solders.instruction import Instruction
+    from solders.keypair import Keypair
     from solders.pubkey import Pubkey
 
     from settlement.client import L1Client
@@ -77,19 +78,14 @@ def _by_authority(at: SigningOnL1, validator: str | None, name: str, *args: int)
     """Sends an instruction that the authority signs and shows the validator afterwards."""
     from settlement import stake_instructions
 
-    authority = at.signer()
+    async def sent(client: L1Client, authority: Keypair) -> dict[str, Any]:
+        key = authority.pubkey()
+        address = await _named(client, key, validator)
+        built: Instruction = getattr(stake_instructions, name)(client.program_id, key, address, *args)
+        await client.send_and_confirm([built], authority)
+        return await _shown(client, address)
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            address = await _named(client, authority.pubkey(), validator)
-            built: Instruction = getattr(stake_instructions, name)(
-                client.program_id, authority.pubkey(), address, *args
-            )
-            await client.send_and_confirm([built], authority)
-            return await _shown(client, address)
-
-    return run(command)
+    return at.act(sent)
 
 
 @validator_app.command("status")
@@ -97,11 +93,10 @@ def _by_authority(at: SigningOnL1, validator: str | None, name: str, *args: int)
 def status(validator: ValidatorOption = None, *, at: SigningOnL1, as_json: JsonOption = False) -> None:
     """Stake, commission, rewards, heartbeat and jail of a validator."""
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            return await _shown(client, public_key(validator, "--validator") if validator else await _own(client, at))
+    async def shown(client: L1Client) -> dict[str, Any]:
+        return await _shown(client, public_key(validator, "--validator") if validator else await _own(client, at))
 
-    emit(run(command), as_json)
+    emit(at.ask(shown), as_json)
 
 
 async def _own(client: L1Client, at: SigningOnL1) -> Pubkey:
@@ -135,15 +130,13 @@ def join(validator: ValidatorArgument, *, at: SigningOnL1, as_json: JsonOption =
     """Take a registry slot again; the lowest stake is outbid when all are taken."""
     from settlement.staking import join_registry
 
-    authority, address = at.signer(), public_key(validator, "VALIDATOR")
+    address = public_key(validator, "VALIDATOR")
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            await join_registry(client, authority, address)
-            return await _shown(client, address)
+    async def joined(client: L1Client, authority: Keypair) -> dict[str, Any]:
+        await join_registry(client, authority, address)
+        return await _shown(client, address)
 
-    emit(run(command), as_json)
+    emit(at.act(joined), as_json)
 
 
 @validator_app.command("commission")
@@ -184,22 +177,18 @@ def stall(*, at: SigningOnL1, as_json: JsonOption = False) -> None:
     """After a long time without a post: pin a set without members that are silent. Anybody may; again until the set is live."""
     from settlement.staking import stall_step
 
-    payer = at.signer()
+    async def stepped(client: L1Client, payer: Keypair) -> dict[str, Any]:
+        version = await stall_step(client, payer)
+        pinned = await client.fetch_validator_set(version)
+        if pinned is None:
+            raise CommandError(f"validator set {version} is not there yet: try again")
+        return {
+            "set_version": version,
+            "validators": pinned.count,
+            "total_stake_lamports": pinned.total_stake_lamports,
+        }
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            version = await stall_step(client, payer)
-            pinned = await client.fetch_validator_set(version)
-            if pinned is None:
-                raise CommandError(f"validator set {version} is not there yet: try again")
-            return {
-                "set_version": version,
-                "validators": pinned.count,
-                "total_stake_lamports": pinned.total_stake_lamports,
-            }
-
-    emit(run(command), as_json)
+    emit(at.act(stepped), as_json)
 
 
 @set_app.command("close")
@@ -213,15 +202,11 @@ def close_set(
     """Return an old validator set's rent to whoever paid for it. Anybody may."""
     from settlement.staking import close_validator_set
 
-    payer = at.signer()
+    async def closed(client: L1Client, payer: Keypair) -> dict[str, Any]:
+        recipient = await close_validator_set(client, payer, version)
+        return {"set_version": version, "recipient": str(recipient)}
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            recipient = await close_validator_set(client, payer, version)
-            return {"set_version": version, "recipient": str(recipient)}
-
-    emit(run(command), as_json)
+    emit(at.act(closed), as_json)
 
 
 # -- stake of anybody: the authority's own is no other -----------------------------------------------------------------------------------
@@ -230,53 +215,37 @@ def close_set(
 def _staked(at: SigningOnL1, lamports: int, validator: str | None) -> dict[str, Any]:
     from settlement import staking
 
-    owner = at.signer()
+    async def staked(client: L1Client, owner: Keypair) -> dict[str, Any]:
+        address = await _named(client, owner.pubkey(), validator)
+        held = await staking.delegate(client, owner, address, lamports)
+        pool = await staking.fetch_validator(client, address)
+        return {"validator": str(address), "shares": held.shares, "lamports": pool.active_worth(held.shares)}
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            address = await _named(client, owner.pubkey(), validator)
-            held = await staking.delegate(client, owner, address, lamports)
-            pool = await staking.fetch_validator(client, address)
-            return {
-                "validator": str(address),
-                "shares": held.shares,
-                "lamports": pool.active_worth(held.shares),
-            }
-
-    return run(command)
+    return at.act(staked)
 
 
 def _unbonded(at: SigningOnL1, lamports: int | None, validator: str | None) -> dict[str, Any]:
     from settlement import staking
 
-    owner = at.signer()
+    async def unbonded(client: L1Client, owner: Keypair) -> dict[str, Any]:
+        address = await _named(client, owner.pubkey(), validator)
+        left = await staking.unbond(client, owner, address, lamports)
+        pool = await staking.fetch_validator(client, address)
+        return {
+            "validator": str(address),
+            "unbonding_id": left.id,
+            "lamports": pool.unbonding_worth(left.shares),
+            "first_free_version": left.first_free_version,
+        }
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            address = await _named(client, owner.pubkey(), validator)
-            left = await staking.unbond(client, owner, address, lamports)
-            pool = await staking.fetch_validator(client, address)
-            return {
-                "validator": str(address),
-                "unbonding_id": left.id,
-                "lamports": pool.unbonding_worth(left.shares),
-                "first_free_version": left.first_free_version,
-            }
-
-    return run(command)
+    return at.act(unbonded)
 
 
 def _withdrawn(at: SigningOnL1, validator: str | None) -> list[dict[str, Any]]:
     from settlement import staking
 
-    owner = at.signer()
-
-    async def command() -> Sequence[Withdrawn | Waiting]:
-        async with at.l1() as client:
-            await client.check_cluster()
-            return await staking.withdraw(client, owner, await _named(client, owner.pubkey(), validator))
+    async def withdrawn(client: L1Client, owner: Keypair) -> Sequence[Withdrawn | Waiting]:
+        return await staking.withdraw(client, owner, await _named(client, owner.pubkey(), validator))
 
     return [
         {
@@ -284,7 +253,7 @@ def _withdrawn(at: SigningOnL1, validator: str | None) -> list[dict[str, Any]]:
             "withdrawn": isinstance(one, staking.Withdrawn),
             "waits_for": one.reason if isinstance(one, staking.Waiting) else "",
         }
-        for one in run(command)
+        for one in at.act(withdrawn)
     ]
 
 
@@ -355,11 +324,10 @@ def show(
 
     key, address = at.account(owner), public_key(validator, "VALIDATOR")
 
-    async def command() -> dict[str, Any]:
-        async with at.l1() as client:
-            pool = await staking.fetch_validator(client, address)
-            held = await staking.fetch_position(client, address, key)
-            left = await staking.fetch_unbondings(client, address, key)
+    async def shown(client: L1Client) -> dict[str, Any]:
+        pool = await staking.fetch_validator(client, address)
+        held = await staking.fetch_position(client, address, key)
+        left = await staking.fetch_unbondings(client, address, key)
         shares = held.shares if held else 0
         return {
             "validator": str(address),
@@ -377,4 +345,4 @@ def show(
             ],
         }
 
-    emit(run(command), as_json)
+    emit(at.ask(shown), as_json)

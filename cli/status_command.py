@@ -16,7 +16,6 @@ from cli.settings import JsonOption, sequencer_url
 
 MAX_TASKS = 1_000
 SHOWN_ROWS = 12
-STATUSES = ("pending", "leased", "committed", "revealed", "paid", "refunded")
 
 
 def register(app: typer.Typer) -> None:
@@ -66,12 +65,14 @@ async def _l1(at: OnBoth, shown: dict[str, Any]) -> None:
 
 
 async def _sequencer(at: OnBoth, shown: dict[str, Any]) -> None:
+    from sequencer.lifecycle import Status
+
     async with at.l2() as l2:
         info = await l2.call("getEpochInfo")
         names = {"epoch": "epoch", "records": "records", "slot": "slot", "postedEpoch": "posted_epoch"}
         shown |= {name: info[key] for key, name in {**names, "finalizedEpoch": "finalized_epoch"}.items()}
         counts = Counter(task["status"] for task in (await l2.call("getTasks", {"limit": MAX_TASKS}))["tasks"])
-        shown["tasks"] = {status: counts[status] for status in STATUSES}
+        shown["tasks"] = {status.value: counts[status.value] for status in Status}
         shown["validators"] = [
             {
                 "authority": one["authority"],
