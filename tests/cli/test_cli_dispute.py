@@ -31,8 +31,8 @@ WIDE = replace(LOCALNET_PROFILE, challenge_window_slots=5_000)
 
 
 @pytest.fixture
-async def deployment(l1: Any) -> Deployment:
-    await ensure_initialized(l1.client, l1.authority, l1.rich, WIDE)
+async def deployment(l1: Any, request: pytest.FixtureRequest) -> Deployment:
+    await ensure_initialized(l1.client, l1.authority, l1.rich, getattr(request, "param", WIDE))
     secrets = [SecretKey.generate() for _ in range(4)]
     for secret in secrets:
         await register_validator(l1.client, l1.rich, Keypair(), secret, STAKE)
@@ -104,6 +104,27 @@ async def test_a_demand(at: Any, pouw: Any, deployment: Any, l1: Any) -> None:
     assert shown.code == 0 and str(held.answer_until_slot) in shown.out and "trace" in shown.out
     none = await trio.to_thread.run_sync(lambda: pouw("challenge", "list", 2, "--url", l1.url))
     assert none.code == 0 and "no demand is open on epoch 2" in none.err
+
+
+@pytest.mark.parametrize("deployment", [replace(WIDE, answer_slots=1)], indirect=True)
+async def test_the_signers_of_what_nobody_showed_are_slashed(at: Any, deployment: Any, l1: Any) -> None:
+    """`pouw challenge timeout` rejects the checkpoint, `pouw slash rejected` takes from whoever signed it."""
+    await deployment.post(await deployment.message(), 0, 1, 2)
+    reporter = await l1.funded(SOL)
+    refused = await at(reporter, "slash", "rejected", 1)
+    assert (refused.code, refused.err) == (1, "error: epoch 1 is posted, not rejected\n")
+    assert (await at(reporter, "challenge", "demand", 1, "trace", 0)).code == 0
+    (demand,) = await l1.client.fetch_demands(1)
+    await l1.client.wait_for_slot(demand.answer_until_slot + 1)
+    assert (await at(reporter, "challenge", "timeout", 1, "trace", 0, "--json")).json["status"] == "rejected"
+    before = await l1.client.get_balance(reporter.pubkey())
+    told = (await at(reporter, "slash", "rejected", 1, "--json")).json
+    assert told == {"epoch": 1, "slashed_indexes": [0, 1, 2], "pending_slashes": 0}
+    cut = STAKE * WIDE.fraud_slash_basis_points // 10_000
+    assert [slot.stake_lamports for slot in (await l1.client.fetch_registry()).slots] == [STAKE - cut] * 3 + [STAKE]
+    share = cut * WIDE.reporter_basis_points // 10_000
+    assert before + 2 * share < await l1.client.get_balance(reporter.pubkey(), "confirmed") < before + 3 * share
+    assert (await at(reporter, "slash", "rejected", 1, "--json")).json["slashed_indexes"] == []
 
 
 async def test_answers(at: Any, deployment: Any, l1: Any, tmp_path: Path) -> None:

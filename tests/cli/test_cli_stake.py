@@ -49,9 +49,13 @@ class Staked:
         return ran.json
 
 
+USUAL = replace(LOCALNET_PROFILE, heartbeat_slots=3)
+SOON_FREE = replace(LOCALNET_PROFILE, answer_slots=1, unbonding_slots=82)
+
+
 @pytest.fixture
-async def staked(l1: Any, pouw: Any, tmp_path: Path) -> Staked:
-    await ensure_initialized(l1.client, l1.authority, l1.rich, replace(LOCALNET_PROFILE, heartbeat_slots=3))
+async def staked(l1: Any, pouw: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Staked:
+    await ensure_initialized(l1.client, l1.authority, l1.rich, getattr(request, "param", USUAL))
     authority, secret = await l1.funded(SOL), SecretKey.generate()
     write_keypair(tmp_path / "validator.json", authority)
     write_keypair(tmp_path / "other.json", await l1.funded(SOL))
@@ -99,6 +103,28 @@ async def test_stake_of_others_and_what_it_waits_for(staked: Staked) -> None:
     assert (shown["lamports"], [one["lamports"] for one in shown["unbonding"]]) == (2_000_000, [1_000_000])
     await staked.says("other", "undelegate", staked.address)
     assert (await staked.says("other", "stake", "show", staked.address))["shares"] == 0
+
+
+@pytest.mark.parametrize("staked", [SOON_FREE], indirect=True)
+async def test_what_was_undelegated_is_paid_out(staked: Staked) -> None:
+    client = staked.l1.client
+    await staked.says("other", "delegate", 3_000_000, staked.address)
+    await staked.says("other", "undelegate", staked.address, 1_000_000)
+    await advance_validator_set(client, staked.l1.rich, staked.l1.authority)
+    await deposit(client, staked.l1.rich, SOL)
+    settling = Settling(staked.l1, staked.secret)
+    await settling.finalize((await settling.post(b"\5" * 32, 0)).epoch)
+    posted = await client.fetch_checkpoint(1)
+    await client.wait_for_slot(posted.posted_slot + SOON_FREE.unbonding_slots + 1)
+    other = Keypair.from_json((staked.folder / "other.json").read_text()).pubkey()
+    before = await client.get_balance(other)
+    (row,) = await staked.says("other", "stake", "withdraw", staked.address)
+    assert row == {"unbonding_id": 0, "withdrawn": True, "waits_for": ""}
+    # The unbonding's account is closed too, and its rent comes back.
+    assert await client.get_balance(other, "confirmed") > before + 1_000_000
+    shown = await staked.says("other", "stake", "show", staked.address)
+    assert (shown["lamports"], shown["unbonding"]) == (2_000_000, [])
+    assert await staked.says("other", "stake", "withdraw", staked.address) == []
 
 
 async def test_slot_commission_heartbeat_and_refusals(staked: Staked) -> None:
