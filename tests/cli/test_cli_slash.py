@@ -12,6 +12,7 @@ import trio
 from solders.keypair import Keypair
 
 from settlement import bls, instructions, pda, slash_instructions
+from settlement.accounts import LOCALNET_PROFILE
 from settlement.bls import SecretKey
 from settlement.hash_to_curve import hints
 from settlement.instructions import CheckpointArgs
@@ -24,6 +25,8 @@ from settlement.validator_set import bitmap_to_bytes
 STAKE = 5_000_000
 POST_COMPUTE_UNITS = 400_000
 SOL = 1_000_000_000
+# A message that is posted after some commands must not have expired on a slow machine.
+PATIENT = replace(LOCALNET_PROFILE, max_expiry_slots=1_000, min_seal_gap_slots=1_000)
 
 
 @dataclass
@@ -80,7 +83,7 @@ class Deployment:
 
 @pytest.fixture
 async def deployment(l1: Any) -> Deployment:
-    await ensure_initialized(l1.client, l1.authority, l1.rich)
+    await ensure_initialized(l1.client, l1.authority, l1.rich, PATIENT)
     secrets = [SecretKey.generate() for _ in range(4)]
     for secret in secrets:
         await register_validator(l1.client, l1.rich, Keypair(), secret, STAKE)
