@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
-from settlement import accounts, dispute_accounts, idl, slash_accounts, stake_accounts
+from settlement import accounts, dispute_accounts, idl, slash_accounts, stake_accounts, strike_accounts
 from tests.clients import idl_values
 from tests.clients.idl_world import World, snippet, world
 from tests.clients.running import FOLDER, install_node_packages
 
 LIMIT_SECONDS = 120
-TYPED = (accounts, dispute_accounts, slash_accounts, stake_accounts)
+TYPED = (accounts, dispute_accounts, slash_accounts, stake_accounts, strike_accounts)
+NOT_WRITTEN_YET = {"Strike"}
+"""Types that no instruction makes so far. The examples have them too."""
 DECODERS = {"EquivocationTally": "tally"}  # named otherwise than their types
 
 
@@ -47,7 +49,7 @@ def run(here: World, *command: str | Path, stdin: str = "") -> str:
 def check_read(here: World, seen: dict[str, Any]) -> None:
     """Every account type of the IDL is there, and every field is what our client reads."""
     ours = here.read()
-    assert set(ours) == set(idl.committed().account_names), (
+    assert set(ours) == set(idl.committed().account_names) - NOT_WRITTEN_YET, (
         "an account type that the story in idl_world.py does not make"
     )
     assert seen == ours

@@ -163,6 +163,24 @@ async def test_a_spec_of_another_kind_or_mode_than_the_entry_is_refused(
     assert line.row(task_id) is None
 
 
+async def test_an_exact_task_which_nobody_can_execute_yet_is_made_and_refunded(
+    autojump_clock: Any, line: Forcing
+) -> None:
+    """The ledger knows the mode; this node's own list of what it hands out does not."""
+    exact = rfc8785.dumps({**SPEC, "mode": "exact"})  # type: ignore[dict-item]
+    task_id = await line.force(exact, slots=100, mode=Mode.EXACT)
+    task = line.node.state.task(task_id)
+    assert task is not None and task.mode is Mode.EXACT and line.balance() == (0, FEE)
+    line.tick(exact, DATASET)
+    assert line.row(task_id).refused and line.node.tasks.committed(task_id) is None
+    await line.epoch()
+    line.world.advance(100)
+    await line.poll()
+    await line.epoch()
+    line.tick()
+    assert line.balance() == (FEE, 0)
+
+
 async def test_a_spec_that_the_disk_damaged_may_be_uploaded_again(autojump_clock: Any, line: Forcing) -> None:
     task_id = await line.force()
     path = line.node.blobs.path(sha256(SPEC_JSON).hexdigest())

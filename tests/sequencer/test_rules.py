@@ -215,6 +215,8 @@ def test_stake_and_device() -> None:
     assert not assignment.is_staked(None)
     assert not assignment.is_staked(Account(WORKER, locked_stake=MIN_WORKER_STAKE - 1))
     assert assignment.is_staked(Account(WORKER, locked_stake=MIN_WORKER_STAKE))
+    held = Account(WORKER, locked_stake=2 * MIN_WORKER_STAKE, pledged_stake=2 * MIN_WORKER_STAKE)
+    assert not assignment.is_staked(held), "what stands behind held results is behind nothing else"
     assert assignment.has_gpu({"device": "NVIDIA H200"})
     assert not assignment.has_gpu({"device": "cpu"})
     assert not assignment.has_gpu({})
