@@ -1,12 +1,16 @@
 """The settlement program built with the feature cu-log, for splitting a total and for nothing else. Kept under target/, by what it was
 built from, so that the build of some minutes runs once. Installs nothing.
+
+    ./run python -m bench.feature_build FILE     keeps FILE, which COMMAND has just built of these sources in another folder
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +61,7 @@ def program(digest: str) -> Path:
 
     Raises CompilerMissing, or BuildFailed.
     """
-    built = CACHE / digest[:16] / "settlement.so"
+    built = _place(digest)
     if built.exists():
         return built
     if not compiler_is_installed():
@@ -84,7 +88,25 @@ def program(digest: str) -> Path:
     return built
 
 
+def keep(file: Path) -> Path:
+    """Takes over a build of the present sources; where it is now."""
+    built = _place(sources_digest())
+    built.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = built.with_suffix(f".{os.getpid()}")
+    shutil.copyfile(file, unfinished)
+    return unfinished.replace(built)
+
+
+def _place(digest: str) -> Path:
+    return CACHE / digest[:16] / "settlement.so"
+
+
 def _sources() -> Iterator[Path]:
     yield from sorted(path for folder in ("src", "sbf") for path in (CRATE / folder).rglob("*") if path.is_file())
     yield from (CRATE / name for name in ("Cargo.toml", "Cargo.lock", "build.rs"))
     yield from (SCRIPTS / name for name in ("program_build.sh", "program_tools.sh"))
+
+
+if __name__ == "__main__":
+    (_file,) = sys.argv[1:]
+    note(f"kept as {keep(Path(_file))}")

@@ -65,6 +65,10 @@ first_build=$!
 build_again "$second" "$work/another-cargo-home" -o "$work/unprotected.so" &
 second_build=$!
 wait "$first_build"
+build_again "$first" "$work/cargo-a" --features cu-log -o "$work/cu-log.so" & # for the benchmark and its tests, which would build std again
+first_build=$!
 wait "$second_build"
+wait "$first_build"
+(cd "$root" && ./run python -m bench.feature_build "$work/cu-log.so")
 POUW_OTHER_PROGRAM=$work/other.so POUW_UNPROTECTED_PROGRAM=$work/unprotected.so \
   "$root/run" pytest -n 2 --dist load "$root/tests/program/test_two_ids.py" "$root/tests/program/test_twins_unprotected.py"

@@ -26,11 +26,35 @@ from tests.real_validator import RealValidator
 
 LAMPORTS_PER_SOL = 1_000_000_000
 SLOT_MS = 40  # ten times faster than a cluster, so that waiting for `finalized` is no second
+REAL_FLAGS = ("--ticks-per-slot", "16")  # four times faster than a cluster, for the same reason
+TESTS = Path(__file__).parent
 NOT_EVERYWHERE = ("test_validator", "node")
+# What takes longest, first: a worker that begins one of these when the others are done would be waited for. A file is one worker's.
+SLOW_FIRST = (
+    "integration/",
+    "cli/test_program_commands.py",
+    "sequencer/test_flow.py",
+    "sequencer/test_fuzz",
+    "sequencer/test_kill.py",
+    "sequencer/test_random_kills.py",
+    "validator/test_line.py",
+    "validator/test_kill.py",
+    "worker/test_optimizers.py",
+    "program/test_compute_units.py",
+    "settlement/test_loader_l1.py",
+    "cli/test_cli",
+    "bench/",
+    "localnet/test_process.py",
+    "localnet/test_script.py",
+    "docs/",
+    "clients/",
+    "worker/",
+)
 collect_ignore = ["anchorpy"]  # has an environment, and a `./run pytest`, of its own
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # by the number of their tests the files that take longest would be last
     config.addinivalue_line("markers", "both_l1: runs on the embedded L1 and, with -m test_validator, on a real one")
 
 
@@ -44,7 +68,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unnamed = [mark for mark in NOT_EVERYWHERE if mark not in config.option.markexpr]
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unnamed)]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    items[:] = sorted((item for item in items if item not in left_out), key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Files keep their order and tests theirs where it says nothing."""
+    path = item.path.relative_to(TESTS).as_posix() if item.path.is_relative_to(TESTS) else ""
+    return next((rank for rank, start in enumerate(SLOW_FIRST) if path.startswith(start)), len(SLOW_FIRST))
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +129,7 @@ async def _embedded(
 @asynccontextmanager
 async def _test_validator(program_id: Pubkey, authority: Keypair, rich: Keypair) -> AsyncIterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="pouw-test-validator-") as folder:
-        validator = RealValidator(Path(folder), authority.pubkey(), rich.pubkey(), program_id)
+        validator = RealValidator(Path(folder), authority.pubkey(), rich.pubkey(), program_id, *REAL_FLAGS)
         try:
             await validator.start()
             yield validator.url, validator.websocket_url

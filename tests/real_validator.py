@@ -20,13 +20,15 @@ START_SECONDS = 90
 class RealValidator:
     """JSON-RPC is at `url`, its WebSocket at `websocket_url`, on ports that were free a moment ago."""
 
-    def __init__(self, folder: Path, authority: Pubkey, mint: Pubkey, program_id: Pubkey | None = None) -> None:
+    def __init__(
+        self, folder: Path, authority: Pubkey, mint: Pubkey, program_id: Pubkey | None = None, *flags: str
+    ) -> None:
         port = real_validator.free_ports(real_validator.PORTS)
         program = [str(program_id or idl.committed().address), str(idl.PROGRAM_PATH), str(authority)]
         self._log = folder / "log"
         self.url, self.websocket_url = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port + 1}"
         self._command = real_validator.command(
-            folder / "ledger", port, "--mint", str(mint), "--upgradeable-program", *program
+            folder / "ledger", port, "--mint", str(mint), "--upgradeable-program", *program, *flags
         )
         self._process: subprocess.Popen[bytes] | None = None
 
