@@ -192,14 +192,14 @@ def world() -> Iterator[World]:
             process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
-        with _ended_with_us(process):
+        with ended_with_us(process):
             if process.wait(LIMIT_SECONDS):
                 raise SetupFailed(f"the commands of {DOCUMENT} failed:\n{log.read_text()}")
             yield World(url, folder)
 
 
 @contextmanager
-def _ended_with_us(leader: subprocess.Popen[bytes]) -> Iterator[None]:
+def ended_with_us(leader: subprocess.Popen[bytes]) -> Iterator[None]:
     """Its process group, in which the L1 runs on when the shell is done, is killed afterwards, and also when this process itself is: a shell
     of its own reads from a pipe that only we could write to, until we are gone."""
     script = f"read -r _; kill -KILL -{leader.pid}"
