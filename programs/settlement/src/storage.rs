@@ -6,7 +6,6 @@ use crate::{
     math::{add, sub},
 };
 use anchor_lang::{
-    accounts::SlabInit,
     pinocchio::{
         cpi::{Seed, Signer},
         sysvars::Sysvar as _,
@@ -14,7 +13,7 @@ use anchor_lang::{
     prelude::*,
     programs::System,
 };
-use pinocchio_system::instructions::Transfer;
+use pinocchio_system::instructions::{Allocate, Assign, CreateAccount, Transfer};
 
 /// Seeds before the bump that any address of ours has at most.
 const MAX_SEEDS: usize = 3;
@@ -33,20 +32,64 @@ pub fn check_address(account: &AccountView, seeds: &[&[u8]]) -> Result<u8> {
 
 /// Creates a `T` of `space` bytes at the address of `seeds` and writes its discriminator. All other bytes are zero. The caller has
 /// checked `is_unused` with an error of its own. Returns the bump.
-#[inline(never)]
-pub fn create<T: SlabInit<Params<'static> = ()>>(
-    payer: &AccountView,
-    account: &AccountView,
-    seeds: &[&[u8]],
-    space: usize,
-) -> Result<u8> {
+#[inline(always)]
+pub fn create<T: Discriminator>(payer: &AccountView, account: &AccountView, seeds: &[&[u8]], space: usize) -> Result<u8> {
     let bump = check_address(account, seeds)?;
-    let bump_seed = [bump];
-    let mut all: [&[u8]; MAX_SEEDS + 1] = [&[]; MAX_SEEDS + 1];
-    all[..seeds.len()].copy_from_slice(seeds);
-    all[seeds.len()] = &bump_seed;
-    T::create_and_initialize(payer, account, space, &(), Some(&all[..seeds.len() + 1]), None)?;
+    create_account(&NewAccount { payer, account, seeds, bump, space, discriminator: T::DISCRIMINATOR })?;
     Ok(bump)
+}
+
+/// One struct, and no type parameter: BPF passes five arguments at most, and one copy serves every type.
+struct NewAccount<'a> {
+    payer: &'a AccountView,
+    account: &'a AccountView,
+    /// Without the bump.
+    seeds: &'a [&'a [u8]],
+    bump: u8,
+    space: usize,
+    discriminator: &'static [u8],
+}
+
+/// The account to write to: as it is, or new and zero when nothing was ever created there. `seeds` and `bump` are those of its address.
+#[inline(always)]
+pub fn open<T>(payer: &AccountView, account: &AccountView, seeds: &[&[u8]], bump: u8) -> Result<Account<T>>
+where
+    T: Owner + Discriminator + bytemuck::Pod,
+{
+    if is_unused(account) {
+        let space = T::DISCRIMINATOR.len() + core::mem::size_of::<T>();
+        create_account(&NewAccount { payer, account, seeds, bump, space, discriminator: T::DISCRIMINATOR })?;
+    }
+    // SAFETY: as `created`; a duplicate of an account marked `mut` is refused before the handler runs.
+    unsafe { Account::<T>::load_mut(*account) }
+}
+
+#[inline(never)]
+fn create_account(new: &NewAccount) -> Result<()> {
+    let bump_seed = [new.bump];
+    let mut seeds: [Seed; MAX_SEEDS + 1] = core::array::from_fn(|_| Seed::from(&bump_seed));
+    for (at, seed) in new.seeds.iter().enumerate() {
+        seeds[at] = Seed::from(*seed);
+    }
+    let signer = [Signer::from(&seeds[..new.seeds.len() + 1])];
+    let rent_lamports = Rent::get()?.try_minimum_balance(new.space)?;
+    let (to, space, owner) = (new.account, new.space as u64, &crate::ID);
+    if to.lamports() == 0 {
+        CreateAccount { from: new.payer, to, lamports: rent_lamports, space, owner }.invoke_signed(&signer)?;
+    } else {
+        // CreateAccount refuses an address that holds lamports.
+        let missing = rent_lamports.saturating_sub(to.lamports());
+        if missing > 0 {
+            pay(new.payer, to, missing)?;
+        }
+        Allocate { account: to, space }.invoke_signed(&signer)?;
+        Assign { account: to, owner }.invoke_signed(&signer)?;
+    }
+    let mut created = *to;
+    // SAFETY: nothing was here before, so no reference to its data exists.
+    let data = unsafe { data_of_mut(&mut created) };
+    data[..new.discriminator.len()].copy_from_slice(new.discriminator);
+    Ok(())
 }
 
 /// The account that `create` has just made, to write to.

@@ -1,11 +1,11 @@
 use crate::{
-    storage::{data_of, pay_out},
     constants::*,
     error::SettlementError,
     events::Claimed,
     math::add,
     state::{self, Config, ProofBuffer},
     state_tree::{AccountValue, ACCOUNT_VALUE_BYTES},
+    storage::{data_of, open, pay_out},
 };
 use anchor_lang::{prelude::*, programs::System};
 
@@ -20,14 +20,9 @@ pub struct Claim {
     /// The leaf's public key, an account of the system program; it may be the payer.
     #[account(mut, unsafe(dup))]
     pub recipient: UncheckedAccount,
-    #[account(
-        init_if_needed,
-        payer = payer,
-        space = 8 + core::mem::size_of::<state::Claim>(),
-        seeds = [CLAIM_SEED, recipient],
-        bump
-    )]
-    pub claim: Account<state::Claim>,
+    /// Created by the first claim.
+    #[account(mut, seeds = [CLAIM_SEED, recipient], bump)]
+    pub claim: UncheckedAccount,
     /// Siblings that did not fit the transaction.
     pub buffer: Option<Account<ProofBuffer>>,
     pub system_program: Program<System>,
@@ -45,6 +40,16 @@ impl Claim {
         require!(self.recipient.account().owned_by(&System::id()), SettlementError::RecipientNotSystem);
         check_proof(self, value, siblings)?;
         Ok(public_key)
+    }
+
+    /// What the account was paid so far, to be written.
+    #[inline(never)]
+    pub fn open_claim(&self, bump: u8) -> Result<Account<state::Claim>> {
+        let seeds: [&[u8]; 2] = [CLAIM_SEED, self.recipient.address().as_ref()];
+        let mut claim: Account<state::Claim> = open(self.payer.account(), self.claim.account(), &seeds, bump)?;
+        claim.version = ACCOUNT_VERSION;
+        claim.bump = bump;
+        Ok(claim)
     }
 }
 
@@ -71,19 +76,18 @@ pub fn handler(ctx: &mut Context<Claim>, value: &[u8; ACCOUNT_VALUE_BYTES], sibl
     let value = AccountValue(value);
     require!(accounts.config.escaped == 0, SettlementError::Escaped);
     let public_key = accounts.check(&value, siblings)?;
+    let mut claim = accounts.open_claim(bump)?;
 
     let payable = value.payable_lamports();
-    require!(payable > accounts.claim.claimed_lamports, SettlementError::NothingToClaim);
-    let lamports = payable - accounts.claim.claimed_lamports;
+    require!(payable > claim.claimed_lamports, SettlementError::NothingToClaim);
+    let lamports = payable - claim.claimed_lamports;
     let claimed_total = add(accounts.config.claimed_total, lamports)?;
     require!(claimed_total <= accounts.config.finalized.payable_total, SettlementError::ClaimAboveFinalized);
     let vault_bump = accounts.config.vault_bump;
     pay_out(accounts.vault.account(), accounts.recipient.account(), lamports, VAULT_SEED, vault_bump)?;
 
-    accounts.claim.version = ACCOUNT_VERSION;
-    accounts.claim.bump = bump;
-    accounts.claim.claimed_lamports = payable;
-    accounts.claim.invariant()?;
+    claim.claimed_lamports = payable;
+    claim.invariant()?;
     accounts.config.claimed_total = claimed_total;
     accounts.config.invariant()?;
     emit!(Claimed { public_key, lamports, claimed_total_lamports: payable });

@@ -5,7 +5,7 @@ use crate::{
     math::add,
     stake::{collect, mirror_stake, slots_of, Collected},
     state::{Config, Registry, StakePosition, Validator},
-    storage::pay,
+    storage::{open, pay},
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
 
@@ -21,14 +21,9 @@ pub struct Delegate {
     pub registry: Account<Registry>,
     #[account(mut)]
     pub validator: Account<Validator>,
-    #[account(
-        init_if_needed,
-        payer = payer,
-        space = 8 + core::mem::size_of::<StakePosition>(),
-        seeds = [STAKE_SEED, validator, owner],
-        bump
-    )]
-    pub position: Account<StakePosition>,
+    /// Created by the first delegation.
+    #[account(mut, seeds = [STAKE_SEED, validator, owner], bump)]
+    pub position: UncheckedAccount,
     #[account(mut, seeds = [STAKE_VAULT_SEED], bump = config.stake_vault_bump)]
     pub stake_vault: UncheckedAccount,
     pub system_program: Program<System>,
@@ -62,7 +57,8 @@ pub fn handler(ctx: &mut Context<Delegate>, lamports: u64) -> Result<()> {
     pay(accounts.payer.account(), accounts.stake_vault.account(), lamports)?;
 
     let (validator, owner) = (*accounts.validator.account().address(), *accounts.owner.address());
-    let position = &mut accounts.position;
+    let seeds: [&[u8]; 3] = [STAKE_SEED, validator.as_ref(), owner.as_ref()];
+    let mut position: Account<StakePosition> = open(accounts.payer.account(), accounts.position.account(), &seeds, bump)?;
     position.version = ACCOUNT_VERSION;
     position.bump = bump;
     position.owner = owner;

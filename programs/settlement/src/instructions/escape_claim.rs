@@ -17,8 +17,9 @@ pub fn handler(ctx: &mut Context<Claim>, value: &[u8; ACCOUNT_VALUE_BYTES], sibl
     require!(accounts.config.escaped == 1, InboxError::NotEscaped);
     let value = AccountValue(value);
     let public_key = accounts.check(&value, siblings)?;
-    require!(accounts.claim.escaped == 0, InboxError::EscapePaid);
-    let lamports = sub(value.all_lamports()?, accounts.claim.claimed_lamports)?;
+    let mut claim = accounts.open_claim(bump)?;
+    require!(claim.escaped == 0, InboxError::EscapePaid);
+    let lamports = sub(value.all_lamports()?, claim.claimed_lamports)?;
     require!(lamports > 0, SettlementError::NothingToClaim);
     let claimed_total = add(accounts.config.claimed_total, lamports)?;
     // A state whose leaves hold more than was taken from the inbox is its signers' fraud: it must not reach the entries to be refunded.
@@ -26,11 +27,9 @@ pub fn handler(ctx: &mut Context<Claim>, value: &[u8; ACCOUNT_VALUE_BYTES], sibl
     let vault_bump = accounts.config.vault_bump;
     pay_out(accounts.vault.account(), accounts.recipient.account(), lamports, VAULT_SEED, vault_bump)?;
 
-    accounts.claim.version = ACCOUNT_VERSION;
-    accounts.claim.bump = bump;
-    accounts.claim.escaped = 1;
-    accounts.claim.claimed_lamports = add(accounts.claim.claimed_lamports, lamports)?;
-    accounts.claim.invariant()?;
+    claim.escaped = 1;
+    claim.claimed_lamports = add(claim.claimed_lamports, lamports)?;
+    claim.invariant()?;
     accounts.config.claimed_total = claimed_total;
     accounts.config.invariant()?;
     emit!(EscapeClaimed { public_key, lamports });
