@@ -1,4 +1,4 @@
-"""`pouw governance`: pause, parameters after their delay, and the hand-over in two steps. --keypair signs as governance."""
+"""`pouw governance`: pause, parameters after their delay, grants from the treasury, and the hand-over in two steps. --keypair signs as governance."""
 
 from __future__ import annotations
 
@@ -142,6 +142,31 @@ def accept(*, at: SigningOnL1, as_json: JsonOption = False) -> None:
         return dispute_instructions.accept_governance(client.program_id, signer.pubkey())
 
     _carry_out(at, as_json, build)
+
+
+@governance_app.command("grant")
+@expanded
+def grant(
+    lamports: Annotated[int, typer.Argument(help="Lamports to pay from the treasury.", min=1)],
+    beneficiary: Annotated[str, typer.Option("--for", help="Public key of the L2 account.")],
+    *,
+    at: SigningOnL1,
+    as_json: JsonOption = False,
+) -> None:
+    """Pay an L2 account from the treasury, as a deposit; its balance grows when an epoch takes the inbox entry."""
+    from settlement import dispute_instructions
+
+    named = public_key(beneficiary, "--for")
+
+    async def build(client: L1Client, signer: Keypair) -> Instruction:
+        config = await client.fetch_config()
+        least = config.parameters.min_inbox_lamports
+        if lamports < least:
+            raise CommandError(f"a grant is at least {least} lamports here, {lamports} are too few")
+        key = signer.pubkey()
+        return dispute_instructions.grant(client.program_id, key, key, config.inbox.count, lamports, named)
+
+    _carry_out(at, as_json, build, beneficiary=str(named), lamports=lamports)
 
 
 def _changed(parameters: Parameters, path: Path) -> Parameters:

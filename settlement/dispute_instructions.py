@@ -287,6 +287,21 @@ def accept_governance(program_id: Pubkey, next_governance: Pubkey) -> Instructio
     return _govern(program_id, "accept_governance", {}, "next_governance", next_governance)
 
 
+def grant(
+    program_id: Pubkey, payer: Pubkey, governance: Pubkey, inbox_count: int, lamports: int, beneficiary: Pubkey
+) -> Instruction:
+    """A deposit that the treasury pays. `inbox_count`: Config's count now; WrongInboxEntry on L1 when another entry came first."""
+    accounts = {
+        "payer": payer,
+        "governance": governance,
+        "config": pda.config(program_id),
+        "inbox_entry": pda.inbox_entry(program_id, inbox_count),
+        "vault": pda.vault(program_id),
+        "treasury": pda.treasury(program_id),
+    }
+    return idl.committed().build(program_id, "grant", {"lamports": lamports, "beneficiary": beneficiary}, accounts)
+
+
 def _govern(program_id: Pubkey, name: str, args: Mapping[str, Any], role: str, signer: Pubkey) -> Instruction:
     return idl.committed().build(program_id, name, args, {role: signer, "config": pda.config(program_id)})
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from solders.keypair import Keypair
+from solders.system_program import TransferParams, transfer
 
 from sequencer import service
 from sequencer.config import SequencerConfig
@@ -62,6 +63,16 @@ async def test_governance(at: Any, l1: Any, tmp_path: Path) -> None:
     assert (await l1.client.fetch_config()).paused == 1
     await at(governance, "governance", "unpause")
     assert (await l1.client.fetch_config()).paused == 0
+
+    few = await at(governance, "governance", "grant", 1, "--for", successor.pubkey())
+    assert few.code == 1 and "at least 10000 lamports" in few.err
+    empty = await at(governance, "governance", "grant", 10_000_000_000_000, "--for", successor.pubkey())
+    assert empty.code == 1 and "GrantAboveTreasury" in empty.err
+    treasury = pda.treasury(l1.program_id)
+    to_treasury = transfer(TransferParams(from_pubkey=l1.rich.pubkey(), to_pubkey=treasury, lamports=SOL))
+    await l1.client.send_and_confirm([to_treasury], l1.rich)
+    granted = (await at(governance, "governance", "grant", SOL, "--for", successor.pubkey(), "--json")).json
+    assert (granted["lamports"], granted["beneficiary"]) == (SOL, str(successor.pubkey()))
 
     changes = tmp_path / "changes.json"
     changes.write_text('{"challenge_window": 20}')

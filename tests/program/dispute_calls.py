@@ -217,6 +217,14 @@ def _accept() -> Call:
     return chain, build.accept_governance(chain.program_id, chain.payer.pubkey()), []
 
 
+def _grant() -> Call:
+    chain = Chain.new()
+    chain.initialize()
+    chain.svm.airdrop(pda.treasury(chain.program_id), SOL)
+    payer, governance = chain.payer.pubkey(), chain.authority
+    return chain, build.grant(chain.program_id, payer, governance.pubkey(), 0, 10_000, payer), [governance]
+
+
 CALLS: dict[str, Callable[[], Call]] = {
     "void_checkpoint": _void,
     "close_checkpoint": _close,
@@ -240,4 +248,5 @@ CALLS: dict[str, Callable[[], Call]] = {
     "unpause": _unpause,
     "offer_governance": _offer,
     "accept_governance": _accept,
+    "grant": _grant,
 }

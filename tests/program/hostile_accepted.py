@@ -10,7 +10,7 @@ _ANYBODY: dict[str, str] = {
         "initialize grow_registry register_validator create_validator_set grow_validator_set post_checkpoint "
         "finalize_checkpoint claim add_signatures reward_checkpoint delegate unbond collect_rewards "
         "jail_validator stall_step close_validator_set void_checkpoint close_checkpoint timeout_demand "
-        "return_demand propose_parameters escape escape_refund escape_claim"
+        "return_demand propose_parameters grant escape escape_refund escape_claim"
     ),
     "depositor": "deposit",
     "reporter": "raise_equivocation slash_rejected",

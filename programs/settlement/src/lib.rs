@@ -337,6 +337,11 @@ pub mod settlement {
         governance::accept(ctx)
     }
 
+    /// Pays lamports from the treasury into the vault for an L2 account and appends an inbox entry. Governance.
+    pub fn grant(ctx: &mut Context<grant::Grant>, lamports: u64, beneficiary: Address) -> Result<()> {
+        grant::handler(ctx, lamports, &beneficiary)
+    }
+
     // Inbox and escape.
 
     /// Pays lamports into the vault as the fee of a task that the sequencer cannot refuse, and appends it to the inbox.

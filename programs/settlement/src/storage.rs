@@ -1,7 +1,7 @@
 //! Creating accounts at derived addresses, growing them, and moving lamports.
 
 use crate::{
-    constants::GROWTH_BYTES,
+    constants::{ACCOUNT_VERSION, GROWTH_BYTES},
     error::SettlementError,
     math::{add, sub},
 };
@@ -50,7 +50,7 @@ struct NewAccount<'a> {
     discriminator: &'static [u8],
 }
 
-/// The account to write to: as it is, or new and zero when nothing was ever created there. `seeds` and `bump` are those of its address.
+/// The account to write to: as it is, or new when nothing was ever created there: all zero but its version, which every type has first. `seeds` and `bump` are those of its address.
 #[inline(always)]
 pub fn open<T>(payer: &AccountView, account: &AccountView, seeds: &[&[u8]], bump: u8) -> Result<Account<T>>
 where
@@ -59,6 +59,9 @@ where
     if is_unused(account) {
         let space = T::DISCRIMINATOR.len() + core::mem::size_of::<T>();
         create_account(&NewAccount { payer, account, seeds, bump, space, discriminator: T::DISCRIMINATOR })?;
+        let mut view = *account;
+        // SAFETY: the account was created just now; nothing else refers to its data.
+        unsafe { data_of_mut(&mut view)[T::DISCRIMINATOR.len()] = ACCOUNT_VERSION };
     }
     // SAFETY: as `created`; a duplicate of an account marked `mut` is refused before the handler runs.
     unsafe { Account::<T>::load_mut(*account) }

@@ -91,4 +91,6 @@ pub enum DisputeError {
     WrongProposer,
     #[msg("a proof buffer grows to a larger length, by at most 10,240 bytes an instruction, up to 65,536 bytes")]
     BadBufferGrowth,
+    #[msg("the treasury holds less than this above its rent")]
+    GrantAboveTreasury,
 }

@@ -204,4 +204,6 @@ pub enum SettlementError {
     BadForcedFee,
     #[msg("challenge_window + answer + max_expiry + inclusion_window must be below 432,000 slots, for which L2 holds an exact result")]
     BadResultHold,
+    #[msg("the account has a layout that this version of the program does not know: it must be migrated first")]
+    UnknownAccountVersion,
 }

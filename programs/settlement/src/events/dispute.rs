@@ -94,3 +94,12 @@ pub struct GovernanceOffered {
 pub struct GovernanceAccepted {
     pub governance: Address,
 }
+
+/// Paid from the treasury into the vault, as a deposit of the beneficiary's.
+#[event]
+pub struct Granted {
+    pub index: u64,
+    pub slot: u64,
+    pub lamports: u64,
+    pub beneficiary: Address,
+}

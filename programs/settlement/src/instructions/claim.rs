@@ -47,7 +47,6 @@ impl Claim {
     pub fn open_claim(&self, bump: u8) -> Result<Account<state::Claim>> {
         let seeds: [&[u8]; 2] = [CLAIM_SEED, self.recipient.address().as_ref()];
         let mut claim: Account<state::Claim> = open(self.payer.account(), self.claim.account(), &seeds, bump)?;
-        claim.version = ACCOUNT_VERSION;
         claim.bump = bump;
         Ok(claim)
     }

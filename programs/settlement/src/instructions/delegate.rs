@@ -59,7 +59,6 @@ pub fn handler(ctx: &mut Context<Delegate>, lamports: u64) -> Result<()> {
     let (validator, owner) = (*accounts.validator.account().address(), *accounts.owner.address());
     let seeds: [&[u8]; 3] = [STAKE_SEED, validator.as_ref(), owner.as_ref()];
     let mut position: Account<StakePosition> = open(accounts.payer.account(), accounts.position.account(), &seeds, bump)?;
-    position.version = ACCOUNT_VERSION;
     position.bump = bump;
     position.owner = owner;
     position.validator = validator;

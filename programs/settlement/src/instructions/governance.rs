@@ -14,7 +14,7 @@ use crate::{
 };
 use anchor_lang::{pinocchio::sysvars::Sysvar as _, prelude::*, programs::System};
 
-fn check_governance(config: &Config, signer: &Address) -> Result<()> {
+pub fn check_governance(config: &Config, signer: &Address) -> Result<()> {
     require!(anchor_lang::address_eq(signer, &config.governance), DisputeError::NotGovernance);
     Ok(())
 }

@@ -26,6 +26,7 @@ pub mod escape_claim;
 pub mod escape_refund;
 pub mod finalize_checkpoint;
 pub mod governance;
+pub mod grant;
 pub mod grow_proof_buffer;
 pub mod grow_registry;
 pub mod grow_validator_set;

@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// Posted → Finalized, Posted → Rejected when it was proved wrong, or Posted → Voided when one that it builds on was.
@@ -52,8 +52,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && (CheckpointStatus::Posted as u8..=CheckpointStatus::Voided as u8).contains(&self.status)
+        check_version(self.version)?;
+        let holds = (CheckpointStatus::Posted as u8..=CheckpointStatus::Voided as u8).contains(&self.status)
             && self.epoch > 0
             && self.parent_epoch < self.epoch
             && self.payable_total <= self.inbox_lamports

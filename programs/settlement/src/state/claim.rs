@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::state::check_version;
 use anchor_lang::prelude::*;
 
 /// What an L2 account has been paid on L1 so far.
@@ -14,7 +14,6 @@ pub struct Claim {
 
 impl Claim {
     pub fn invariant(&self) -> Result<()> {
-        require!(self.version == ACCOUNT_VERSION, SettlementError::BrokenInvariant);
-        Ok(())
+        check_version(self.version)
     }
 }

@@ -1,5 +1,5 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, MAX_VOID_RANGES}, error::SettlementError, message::Domain, state::Parameters,
+    constants::MAX_VOID_RANGES, error::SettlementError, message::Domain, state::{check_version, Parameters},
 };
 use anchor_lang::prelude::*;
 
@@ -129,8 +129,8 @@ impl Config {
     }
 
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && self.finalized.epoch <= self.posted.epoch
+        check_version(self.version)?;
+        let holds = self.finalized.epoch <= self.posted.epoch
             && self.posted.epoch <= self.highest_epoch
             && self.finalized.payable_total <= self.posted.payable_total
             && self.posted.payable_total <= self.posted.inbox_lamports

@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// A chunk of 1,024 bytes under the data root.
@@ -27,8 +27,8 @@ pub struct Demand {
 
 impl Demand {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && (DEMAND_CHUNK..=DEMAND_TRACE_ENTRY).contains(&self.kind)
+        check_version(self.version)?;
+        let holds = (DEMAND_CHUNK..=DEMAND_TRACE_ENTRY).contains(&self.kind)
             && self.epoch > 0
             && self.bond_lamports > 0
             && self.answer_until_slot > self.opened_slot;

@@ -1,7 +1,4 @@
-use crate::{
-    constants::{ACCOUNT_VERSION, INBOX_KIND_STRIKE},
-    error::SettlementError,
-};
+use crate::{constants::INBOX_KIND_STRIKE, error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// One entry of the inbox, with the running hash and sum after it. Nothing of it changes but `refunded`.
@@ -40,8 +37,9 @@ impl InboxEntry {
     }
 
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         require!(
-            self.version == ACCOUNT_VERSION && self.lamports > 0 && self.lamports <= self.lamports_after,
+            self.lamports > 0 && self.lamports <= self.lamports_after,
             SettlementError::BrokenInvariant
         );
         Ok(())

@@ -18,6 +18,15 @@ pub mod unbonding;
 pub mod validator;
 pub mod validator_set;
 
+use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use anchor_lang::prelude::*;
+
+/// Of an account that the instruction has written: UnknownAccountVersion when its layout is not the one that this program knows.
+pub fn check_version(version: u8) -> Result<()> {
+    require!(version == ACCOUNT_VERSION, SettlementError::UnknownAccountVersion);
+    Ok(())
+}
+
 pub use checkpoint::{Checkpoint, CheckpointStatus};
 pub use claim::Claim;
 pub use config::{Config, EpochRange, FinalizedHead, InboxHead, PostedHead, SetReference};

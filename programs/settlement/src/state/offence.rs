@@ -1,7 +1,8 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, ALL_BASIS_POINTS},
+    constants::ALL_BASIS_POINTS,
     error::SettlementError,
     math::mul_div,
+    state::check_version,
 };
 use anchor_lang::prelude::*;
 
@@ -25,8 +26,8 @@ pub struct Offence {
 
 impl Offence {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && self.epoch > 0
+        check_version(self.version)?;
+        let holds = self.epoch > 0
             && self.applied_basis_points > 0
             && self.applied_basis_points <= ALL_BASIS_POINTS;
         require!(holds, SettlementError::BrokenInvariant);
@@ -49,8 +50,8 @@ pub struct EquivocationTally {
 
 impl EquivocationTally {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && self.epoch > 0
+        check_version(self.version)?;
+        let holds = self.epoch > 0
             && self.validators > 0
             && self.stake_lamports > 0
             && self.total_stake_lamports > 0;

@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError, state::Parameters};
+use crate::{error::SettlementError, state::{check_version, Parameters}};
 use anchor_lang::prelude::*;
 
 /// Parameters that take effect when anybody asks, after a delay in which those whom they harm can leave.
@@ -17,7 +17,8 @@ pub struct ParameterProposal {
 
 impl ParameterProposal {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION && self.ready_slot > self.proposed_slot;
+        check_version(self.version)?;
+        let holds = self.ready_slot > self.proposed_slot;
         require!(holds, SettlementError::BrokenInvariant);
         self.parameters.check()
     }

@@ -1,6 +1,7 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, SIBLING_BYTES},
+    constants::SIBLING_BYTES,
     error::SettlementError,
+    state::check_version,
 };
 use anchor_lang::prelude::*;
 use core::mem::size_of;
@@ -25,9 +26,10 @@ impl ProofBuffer {
     pub const MAX_LENGTH: usize = 65_536;
 
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         let length = self.length as usize;
         require!(
-            self.version == ACCOUNT_VERSION && length > 0 && length <= Self::MAX_LENGTH && length % SIBLING_BYTES == 0,
+            length > 0 && length <= Self::MAX_LENGTH && length % SIBLING_BYTES == 0,
             SettlementError::BrokenInvariant
         );
         Ok(())

@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// That these members of a set signed this message: their aggregate signature was verified when the account was made.
@@ -17,7 +17,8 @@ pub struct Receipt {
 
 impl Receipt {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION && self.set_version > 0 && self.bitmap != [0; 32];
+        check_version(self.version)?;
+        let holds = self.set_version > 0 && self.bitmap != [0; 32];
         require!(holds, SettlementError::BrokenInvariant);
         Ok(())
     }

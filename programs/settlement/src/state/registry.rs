@@ -1,6 +1,7 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, MAX_VALIDATORS},
+    constants::MAX_VALIDATORS,
     error::SettlementError,
+    state::check_version,
 };
 use anchor_lang::prelude::*;
 use core::mem::size_of;
@@ -56,8 +57,9 @@ impl Registry {
     pub const FULL_BYTES: usize = Self::HEADER_BYTES + MAX_VALIDATORS * size_of::<ValidatorSlot>();
 
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         require!(
-            self.version == ACCOUNT_VERSION && self.count <= MAX_VALIDATORS as u64,
+            self.count <= MAX_VALIDATORS as u64,
             SettlementError::BrokenInvariant
         );
         Ok(())

@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// What one owner has staked behind one validator: shares of its active pool.
@@ -19,8 +19,9 @@ pub struct StakePosition {
 
 impl StakePosition {
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         require!(
-            self.version == ACCOUNT_VERSION && self.open_unbondings <= self.next_unbonding_id,
+            self.open_unbondings <= self.next_unbonding_id,
             SettlementError::BrokenInvariant
         );
         Ok(())

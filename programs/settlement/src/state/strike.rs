@@ -1,6 +1,7 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, ALL_BASIS_POINTS},
+    constants::ALL_BASIS_POINTS,
     error::SettlementError,
+    state::check_version,
 };
 use anchor_lang::prelude::*;
 
@@ -25,8 +26,8 @@ pub struct Strike {
 
 impl Strike {
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && self.epoch > 0
+        check_version(self.version)?;
+        let holds = self.epoch > 0
             && self.share_basis_points <= ALL_BASIS_POINTS / 2
             && self.result_hash != [0; 32]
             && self.task_id != [0; 32];

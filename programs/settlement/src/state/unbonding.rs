@@ -1,4 +1,4 @@
-use crate::{constants::ACCOUNT_VERSION, error::SettlementError};
+use crate::{error::SettlementError, state::check_version};
 use anchor_lang::prelude::*;
 
 /// Shares of a validator's unbonding pool on their way out. A slash reaches them until they are withdrawn.
@@ -19,8 +19,9 @@ pub struct Unbonding {
 
 impl Unbonding {
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         require!(
-            self.version == ACCOUNT_VERSION && self.shares > 0 && self.first_free_version > 0,
+            self.shares > 0 && self.first_free_version > 0,
             SettlementError::BrokenInvariant
         );
         Ok(())

@@ -1,8 +1,8 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, ALL_BASIS_POINTS, MAX_TOTAL_LAMPORTS, MAX_VALIDATORS},
+    constants::{ALL_BASIS_POINTS, MAX_TOTAL_LAMPORTS, MAX_VALIDATORS},
     error::SettlementError,
     math::add,
-    state::Pool,
+    state::{check_version, Pool},
 };
 use anchor_lang::prelude::*;
 
@@ -90,8 +90,8 @@ impl Validator {
     }
 
     pub fn invariant(&self) -> Result<()> {
-        let holds = self.version == ACCOUNT_VERSION
-            && (self.slot_index < MAX_VALIDATORS as u64 || self.slot_index == NO_SLOT)
+        check_version(self.version)?;
+        let holds = (self.slot_index < MAX_VALIDATORS as u64 || self.slot_index == NO_SLOT)
             && self.commission_basis_points <= ALL_BASIS_POINTS
             && self.active_lamports < MAX_TOTAL_LAMPORTS
             && self.unbonding_lamports < MAX_TOTAL_LAMPORTS

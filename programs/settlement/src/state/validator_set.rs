@@ -1,6 +1,7 @@
 use crate::{
-    constants::{ACCOUNT_VERSION, MAX_VALIDATORS},
+    constants::MAX_VALIDATORS,
     error::SettlementError,
+    state::check_version,
 };
 use anchor_lang::prelude::*;
 use core::mem::size_of;
@@ -46,13 +47,14 @@ impl ValidatorSet {
     }
 
     pub fn invariant(&self) -> Result<()> {
+        check_version(self.version)?;
         let sealed = self.sealed == 1
             && self.count > 0
             && self.count <= MAX_VALIDATORS as u64
             && self.total_stake_lamports > 0;
         let open = self.sealed == 0 && self.count == 0 && self.sealed_slot == 0;
         require!(
-            self.version == ACCOUNT_VERSION && self.set_version > 0 && (sealed || open),
+            self.set_version > 0 && (sealed || open),
             SettlementError::BrokenInvariant
         );
         Ok(())
