@@ -186,8 +186,8 @@ def get_trace(node: Node, params: p.GetTrace) -> r.Trace:
     """The state roots of an epoch that is cut and not final: what a demand for an entry of its trace is answered with."""
     row = find_epoch(node, params.epoch)
     roots = node.traces.get(row.hash)
-    if roots is None:
-        why = "is final" if row.status is CheckpointStatus.FINALIZED else "is being computed again: ask in a while"
+    if not roots:
+        why = "is final" if row.status is CheckpointStatus.FINALIZED else "is to be computed again: ask in a while"
         raise RpcError(Code.NOT_FOUND, f"the trace of epoch {row.epoch} is not kept: it {why}")
     return r.Trace(epoch=row.epoch, hash=row.hash.hex(), state_roots=[root.hex() for root in roots])
 

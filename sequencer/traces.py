@@ -65,6 +65,7 @@ async def _restore(node: Node, parent: Head, flight: Flight) -> bool:
         why = f"its state roots do not lead to {row.trace_root.hex()}"
     if merkle.root("trace-root", trace) != row.trace_root:
         node.raise_alarm("trace", f"the trace of epoch {row.epoch} cannot be computed again: {why}")
+        node.traces[row.hash] = ()  # it will not be another one tomorrow
         return False
     node.clear_alarm("trace")
     node.traces[row.hash] = trace

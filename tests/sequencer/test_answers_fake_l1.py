@@ -12,9 +12,11 @@ import trio
 from solders.hash import Hash
 from solders.keypair import Keypair
 
-from sequencer import answers, poster
+from sequencer import answers, methods_validator, poster, traces
 from sequencer.answers import Answers
+from sequencer.errors import RpcError
 from sequencer.l1_port import ClientPort
+from sequencer.params import GetTrace
 from sequencer.rows import EpochRow
 from settlement import answering, buffers, evidence, idl, instructions
 from settlement import dispute_instructions as build
@@ -121,6 +123,25 @@ async def test_a_restart_computes_the_trace_again(autojump_clock: Any, sequencer
     demand(sequencer, second.epoch, [(TRACE, 1)])
     assert await step(sequencer, Answers())
     none_open(sequencer)
+
+
+async def test_a_trace_that_comes_out_otherwise_is_told_and_not_shown(
+    sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, asked = await sequencer.certified(), 0
+
+    def wrong(*_: Any) -> tuple[bytes, ...]:
+        nonlocal asked
+        asked += 1
+        return (bytes(32),)
+
+    monkeypatch.setattr(traces, "_computed", wrong)
+    sequencer.node.traces.clear()
+    for _ in range(3):
+        assert not await traces.step(sequencer.node)
+    assert asked == 1 and "trace of epoch 1 cannot be computed again" in sequencer.node.alarms["trace"]
+    with pytest.raises(RpcError, match="is to be computed again"):
+        methods_validator.get_trace(sequencer.node, GetTrace(epoch=row.epoch))
 
 
 class Hurried(ClientPort):
