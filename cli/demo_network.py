@@ -61,6 +61,7 @@ class Network:
     slot_ms: int = EMBEDDED_SLOT_MS
     parameters: Parameters = LOCALNET_PROFILE
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parameters: Parameters = LOCALNET_PROFILE
     supervisor: Supervisor = field(init=False)
     payer: Keypair = field(default_factory=Keypair)
     client_keypair: Keypair = field(default_factory=Keypair)
@@ -115,9 +116,9 @@ class Network:
         except NotInitialized:
             self._authority()
             return
-        if config.posted.epoch:
+        if config.highest_epoch:
             raise NetworkError(
-                f"the program at {self.url} has checkpoints up to epoch {config.posted.epoch} already, whose records only their sequencer has: "
+                f"the program at {self.url} has checkpoints up to epoch {config.highest_epoch} already, whose records only their sequencer has: "
                 "the demo needs a fresh one"
             )
         if registered:

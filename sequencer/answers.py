@@ -128,7 +128,9 @@ class Answers:
         self.swept = True
 
     async def _look(self, node: Node, port: L1Port) -> list[Due]:
+        void = node.void_epoch
         rows = [f.row for f in node.chain.position.posted if f.row.status is Stage.POSTED]
+        rows = [row for row in rows if void is None or row.epoch < void]
         if not rows:
             return []
         found: list[Due] = []

@@ -5,7 +5,8 @@
 Every method belongs to a transaction: rows and memory change together or not at all. When a fork of L1 takes posts back, the first is
 current again and the others are `behind` it, each as it was: the same certificates are posted again in their order, and if L1's nodes
 bring the old transactions back by themselves, that is seen and nothing is lost. Groups and deposits keep their rows until their epoch is
-final, so an epoch whose attempt expired is simply opened again: all its groups and all later ones are replayed on the head before it.
+final, so an epoch whose attempt expired is simply opened again: all its groups and all later ones are replayed on the head before it. The
+same is done with an epoch that L1 rejected and all behind it, under a number that was never used.
 Nothing here talks to L1 or looks at a clock.
 """
 
@@ -185,6 +186,18 @@ class Chain:
         their tasks."""
         return self._reopen(tx, self._current(tx).row.epoch)
 
+    def reject(self, tx: db.Transaction, epoch: int, highest_epoch: int) -> list[bytes]:
+        """L1 rejected the posted `epoch` for good when `highest_epoch` was the last that it had taken: what is in epochs from that one on is
+        open again, and no number that L1 has seen is used again. Returns their tasks."""
+        flight = next((one for one in tx.read(self.position_cell).posted if one.row.epoch == epoch), None)
+        if flight is None:
+            raise RuntimeError(f"epoch {epoch} is not among those posted")
+        again = self._mark_rejected(tx, flight.row)
+        meta = self.meta(tx)
+        used_up = max(meta.used_up_epoch, highest_epoch)
+        self.set_meta(tx, with_fields(meta, used_up_epoch=used_up, rejected_epoch=epoch, rejected_again=again))
+        return self._reopen(tx, epoch)
+
     def fork(self, tx: db.Transaction, epoch: int) -> None:
         """L1 no longer has the posts from `epoch` on: they are to be posted again as they were."""
         position = tx.read(self.position_cell)
@@ -240,14 +253,24 @@ class Chain:
         flights = (*position.posted, *position.in_flight)
         kept = tuple(flight for flight in flights if flight.row.epoch < epoch)
         seqs: list[int] = []
+        meta = self.meta(tx)
         for flight in flights[len(kept) :]:
             row = flight.row
-            next_checkpoint_status(row.status, CheckpointEvent.GIVE_UP)
             seqs += row.seqs
-            tx.delete(db.EPOCHS, db.u64be(row.epoch))
-            attempt = AttemptRow(attempt=row.attempt, expiry_slot=row.expiry_slot, certified=row.aggregate is not None)
-            tx.put(db.ATTEMPTS, db.u64be(row.epoch), attempt)
-            given_up.keep(tx, row)
+            if row.epoch <= meta.used_up_epoch:
+                is_first = row.epoch == meta.rejected_epoch
+                event = CheckpointEvent.REJECT if is_first else CheckpointEvent.VOID
+                status = next_checkpoint_status(row.status, event)
+                tx.put(db.EPOCHS, db.u64be(row.epoch), with_fields(row, status=status))
+                tx.delete(db.ATTEMPTS, db.u64be(row.epoch))
+            else:
+                next_checkpoint_status(row.status, CheckpointEvent.GIVE_UP)
+                tx.delete(db.EPOCHS, db.u64be(row.epoch))
+                attempt = AttemptRow(
+                    attempt=row.attempt, expiry_slot=row.expiry_slot, certified=row.aggregate is not None
+                )
+                tx.put(db.ATTEMPTS, db.u64be(row.epoch), attempt)
+                given_up.keep(tx, row)
             log.warning("epoch opened again", epoch=row.epoch, attempt=row.attempt)
         groups = [group for seq in seqs if (group := tx.get(db.GROUPS, db.u64be(seq))) is not None]
         head = kept[-1].head if kept else position.finalized
@@ -258,12 +281,26 @@ class Chain:
         affected = self._rebuild(tx, reopened)
         return list(dict.fromkeys([*affected, *(group.task_id for group in groups)]))
 
+    @staticmethod
+    def _mark_rejected(tx: db.Transaction, row: EpochRow) -> bool:
+        """Remembers at each part of a rejected batch where it stood; whether one of them was in a rejected batch before."""
+        groups = [group for seq in row.seqs if (group := tx.get(db.GROUPS, db.u64be(seq))) is not None]
+        taken = range(row.first_deposit, row.inbox_cursor)
+        deposits = [entry for index in taken if (entry := tx.get(db.DEPOSITS, db.u64be(index))) is not None]
+        for group in groups:
+            tx.put(db.GROUPS, db.u64be(group.seq), with_fields(group, rejected_epoch=row.epoch))
+        for entry in deposits:
+            tx.put(db.DEPOSITS, db.u64be(entry.index), with_fields(entry, rejected_epoch=row.epoch))
+        before = [group.rejected_epoch for group in groups] + [entry.rejected_epoch for entry in deposits]
+        return any(epoch is not None for epoch in before)
+
     def _rebuild(self, tx: db.Transaction, position: Position) -> list[bytes]:
         """Replays all open groups on the tip; returns the tasks of those that do not apply, or that do again."""
-        head = position.tip
-        context = rules.context_of(self.domain, head, position.pinned, self.meta(tx).treasury)
+        head, meta = position.tip, self.meta(tx)
+        number = rules.number_after(head, meta.used_up_epoch)
+        context = rules.context_of(self.domain, number, head, position.pinned, meta.treasury)
         taken = [row for _, row in tx.scan(db.DEPOSITS) if row.index >= head.inbox_cursor]
-        replayed = rules.replay(head, context, taken[: self.meta(tx).max_inbox_per_epoch], position.groups)
+        replayed = rules.replay(head, context, taken[: meta.max_inbox_per_epoch], position.groups)
         waiting = []
         for group, rejection in replayed.rejected:
             if rules.is_droppable(group, head.cut_slot):

@@ -40,6 +40,14 @@ class SequencerConfig(ProcessConfig):
     answer_demands: bool = True
     """Answers demands on posted epochs, for their bonds. Where nobody answers one in time, the checkpoint is rejected and its signers slashed."""
 
+    settle_checkpoints: bool = True
+    """Voids checkpoints that build on a rejected one, for their bonds, and closes old ones that fell, for their rents. Anybody may do it."""
+    close_checkpoints: bool = False
+    """Closes old final ones too. Whoever follows L1 from the beginning, or verifies an old receipt, reads them."""
+    mended_to_epoch: int = Field(default=0, ge=0)
+    """A person's word that the cause of all rejections up to this epoch is mended: needed when the same records were rejected twice, since
+    each rejection costs all signers their stake."""
+
     body_limit_bytes: int = Field(default=1024 * 1024, ge=1024)
     body_deadline_seconds: float = Field(default=10.0, gt=0)
     blob_limit_bytes: int = Field(default=BLOB_LIMIT_BYTES, ge=1, le=BLOB_LIMIT_BYTES)

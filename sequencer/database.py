@@ -18,9 +18,9 @@ import msgspec
 from sequencer import rows
 from sequencer.store import Store, StoreCorruption
 
-SCHEMA = 3
-READABLE_SCHEMAS = (2, SCHEMA)
-"""2 lacks the fields of rows.py that came with 3; their defaults stand for it."""
+SCHEMA = 4
+READABLE_SCHEMAS = (2, 3, SCHEMA)
+"""The older ones lack the fields of rows.py that came with 3 and 4; their defaults stand for them."""
 R = TypeVar("R", bound=rows.Row)
 T = TypeVar("T")
 

@@ -51,7 +51,7 @@ class OpenBatch:
 
     @property
     def epoch(self) -> int:
-        return self.head.epoch + 1
+        return self.context.epoch
 
     @property
     def base_slot(self) -> int:
@@ -78,10 +78,14 @@ class Replay:
     beyond: tuple[GroupRow, ...]
 
 
-def context_of(domain: Domain, head: Head, validator_set: ValidatorSet, treasury: bytes) -> Context:
-    return Context(
-        domain=domain, epoch=head.epoch + 1, base_slot=head.cut_slot, validator_set=validator_set, treasury=treasury
-    )
+def context_of(domain: Domain, epoch: int, head: Head, validator_set: ValidatorSet, treasury: bytes) -> Context:
+    """`epoch`: the number of the epoch that is built on `head`."""
+    return Context(domain=domain, epoch=epoch, base_slot=head.cut_slot, validator_set=validator_set, treasury=treasury)
+
+
+def number_after(head: Head, used_up_epoch: int) -> int:
+    """What the epoch after `head` is called: numbers of rejected epochs, and of those that built on them, are never used again."""
+    return max(head.epoch, used_up_epoch) + 1
 
 
 def empty(head: Head, context: Context) -> OpenBatch:

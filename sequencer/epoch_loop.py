@@ -96,7 +96,7 @@ def must_advance(node: Node) -> bool:
 async def cut_if_due(node: Node, port: L1Port) -> bool:
     """Cuts the open batch when it is due and nothing stands against it; whether it did."""
     position, config = node.chain.position, node.view.config
-    if position.current is not None or config is None:
+    if position.current is not None or config is None or node.is_halted:
         return False
     opened = position.open
     seconds_open = 0.0 if node.open_since is None else node.now() - node.open_since
@@ -109,6 +109,7 @@ async def cut_if_due(node: Node, port: L1Port) -> bool:
     )
     head = opened.head
     on_l1 = config.posted.epoch == head.epoch and (head.epoch == 0 or config.posted.hash == head.checkpoint_hash)
+    on_l1 = on_l1 and config.highest_epoch + 1 == opened.epoch
     pinned = config.pinned.hash == position.pinned.hash(node.domain)
     if not (due and on_l1 and pinned and node.slot > head.cut_slot):
         return False

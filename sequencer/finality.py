@@ -46,15 +46,15 @@ async def _take_finalized(node: Node, port: L1Port, finalized: Config) -> bool:
 
 async def _request_finalization(node: Node, port: L1Port, config: Config) -> bool:
     """Anyone may finalize; that somebody was faster is no failure."""
-    epoch = config.finalized.epoch + 1
-    flight = next((f for f in node.chain.position.posted if f.row.epoch == epoch), None)
-    if flight is None or flight.row.posted_slot is None:
+    flight = next((f for f in node.chain.position.posted if f.row.epoch > config.finalized.epoch), None)
+    if flight is None or flight.row.posted_slot is None or flight.row.epoch == node.void_epoch:
         return False
+    epoch = flight.row.epoch
     if node.slot <= flight.row.posted_slot + config.parameters.challenge_window_slots:
         return False
     found = await port.checkpoint(epoch, "confirmed")
-    if found is None or found.status is not CheckpointStatus.POSTED:
-        return False  # the Config that was read is older than this
+    if found is None or found.status is not CheckpointStatus.POSTED or found.open_demands:
+        return False  # the Config that was read is older than this, or somebody must answer first
     try:
         await port.confirm(await port.sign_finalize(epoch, found.poster), False)
     except TransactionError as error:

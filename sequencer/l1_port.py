@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from sequencer.rows import EpochRow, SentRow
-from settlement import answering, bls, instructions, pda, slash_instructions, slashing
+from settlement import answering, bls, dispute_instructions, instructions, pda, slash_instructions, slashing
 from settlement.accounts import Checkpoint, Config, InboxEntryAccount, SetAccount
 from settlement.client import L1Client
 from settlement.dispute_accounts import Demand
@@ -69,6 +69,14 @@ class L1Port(Protocol):
         ...
 
     async def sign_reward(self, checkpoint: Checkpoint) -> SentRow: ...
+
+    async def sign_void(self, checkpoint: Checkpoint) -> SentRow:
+        """Sends the bond of one that builds on a rejected checkpoint back to its poster."""
+        ...
+
+    async def sign_close(self, checkpoint: Checkpoint) -> SentRow:
+        """Sends the rent of one that nothing needs any more back to its poster."""
+        ...
 
     async def answer(
         self,
@@ -199,6 +207,16 @@ class ClientPort:
     async def sign_reward(self, checkpoint: Checkpoint) -> SentRow:
         rewarding = slashing.reward_of(self._client.program_id, self._payer.pubkey(), checkpoint)
         return await self._sign([rewarding], slashing.REWARD_COMPUTE_UNITS, None)
+
+    async def sign_void(self, checkpoint: Checkpoint) -> SentRow:
+        program, payer = self._client.program_id, self._payer.pubkey()
+        voiding = dispute_instructions.void_checkpoint(program, payer, checkpoint.epoch, checkpoint.poster)
+        return await self._sign([voiding], None, None)
+
+    async def sign_close(self, checkpoint: Checkpoint) -> SentRow:
+        program, payer = self._client.program_id, self._payer.pubkey()
+        closing = dispute_instructions.close_checkpoint(program, payer, checkpoint.epoch, checkpoint.poster)
+        return await self._sign([closing], None, None)
 
     async def confirm(self, sent: SentRow, possibly_sent: bool) -> Confirmed:
         signed = SignedTransaction(sent.raw, sent.signature, sent.last_valid_block_height)

@@ -1,6 +1,7 @@
-"""Looking at L1: slots and Config at two commitments, new inbox entries, the pinned set, and forks.
+"""Looking at L1: slots and Config at two commitments, new inbox entries, the pinned set, forks, and rejections.
 
-What is read becomes events of the node. Deposits are taken at `confirmed`; if L1 takes one back, what rested on it is replayed without it.
+What is read becomes events of the node. Deposits are taken at `confirmed`; if L1 takes one back, what rested on it is replayed without it. A
+rejection stops the node at `confirmed` and opens the epochs again at `finalized`, so that nothing has to be undone when L1 takes it back.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ async def poll(node: Node, port: L1Port) -> None:
     node.view = L1View(slot, finalized_slot, config, finalized_config, node.now())
     metrics.L1_SLOT.set(slot)
     await _follow_pinned_set(node, port, config)
+    _watch_rejections(node, config, finalized_config)
     _watch_posts(node, config)
     await _watch_deposits(node, port, config, finalized_config)
     await _take_deposits(node, port, config)
@@ -77,7 +79,8 @@ def _watch_posts(node: Node, config: Config) -> None:
         node.raise_alarm("posted head", theirs)
     else:
         node.clear_alarm("posted head")
-    lost = next((f.row for f in node.chain.position.posted if f.row.epoch > config.posted.epoch), None)
+    # What was rejected counts still in the highest epoch: only a fork makes that smaller.
+    lost = next((f.row for f in node.chain.position.posted if f.row.epoch > config.highest_epoch), None)
     if lost is None or node.view.slot < (lost.posted_slot or 0):
         node.suspected_fork = None
     elif node.suspected_fork != lost.hash:
@@ -88,6 +91,39 @@ def _watch_posts(node: Node, config: Config) -> None:
             node.chain.fork(tx, lost.epoch)
         metrics.FORKS.inc()
         log.warning("L1 took a confirmed post back", epoch=lost.epoch)
+
+
+def _watch_rejections(node: Node, config: Config, finalized: Config) -> None:
+    posted = node.chain.position.posted
+    fallen = next((flight.row.epoch for flight in posted if finalized.is_void(flight.row.epoch)), None)
+    if fallen is not None:
+        with node.database.transaction() as tx:
+            node.reconcile(tx, node.chain.reject(tx, fallen, finalized.highest_epoch))
+            now = node.now()
+            tx.after(lambda: node.opened(now))
+        node.quorum_since = None
+        metrics.EPOCHS_REJECTED.inc()
+        log.error("epoch rejected on L1", epoch=fallen, next_epoch=node.chain.open.epoch)
+    _tell_rejection(node)
+
+
+def _tell_rejection(node: Node) -> None:
+    """Until a later epoch is final, or L1 took it back; when the same records were rejected twice, until a person says that the cause is
+    mended."""
+    meta, void = node.chain.meta_cell.value, node.void_epoch
+    if node.is_halted:
+        text = (
+            f"epoch {meta.rejected_epoch} was rejected on L1 and held records that had been rejected before: nothing is cut until this "
+            f"starts with mended_to_epoch = {meta.rejected_epoch}, once the cause is found"
+        )
+    elif void is not None:
+        text = f"epoch {void} was rejected on L1: nothing is cut until that is final there"
+    elif meta.rejected_epoch > meta.finalized_epoch:
+        text = f"epoch {meta.rejected_epoch} was rejected on L1: its records are cut again from epoch {meta.used_up_epoch + 1} on"
+    else:
+        node.clear_alarm("rejected")
+        return
+    node.raise_alarm("rejected", text)
 
 
 async def _watch_deposits(node: Node, port: L1Port, config: Config, finalized: Config) -> None:

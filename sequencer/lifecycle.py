@@ -27,7 +27,7 @@ class TaskEvent(StrEnum):
     ACCEPT = "accept"
     REJECT = "reject"
     REFUND = "refund"
-    # A batch was built anew and what the task's status rested on no longer applies (another pinned set, a fork of L1).
+    # A batch was built anew and what the task's status rested on no longer applies (another pinned set, a fork of L1, a rejection).
     UNDECIDE = "undecide"
     UNREVEAL = "unreveal"
 
@@ -38,6 +38,8 @@ class CheckpointStatus(StrEnum):
     POSTING = "posting"
     POSTED = "posted"
     FINALIZED = "finalized"
+    REJECTED = "rejected"
+    VOIDED = "voided"
 
 
 class CheckpointEvent(StrEnum):
@@ -47,6 +49,8 @@ class CheckpointEvent(StrEnum):
     FINALIZE = "finalize"
     FORK = "fork"  # a confirmed post is gone from L1
     GIVE_UP = "give_up"  # the attempt expired; its records go back into the open batch
+    REJECT = "reject"  # L1 holds it for proved wrong; its records go back into the open batch
+    VOID = "void"  # it builds on one that was rejected
 
 
 class IllegalTransition(Exception):
@@ -90,6 +94,10 @@ CHECKPOINT_TRANSITIONS: dict[tuple[CheckpointStatus, CheckpointEvent], Checkpoin
     (_C.POSTED, _X.FORK): _C.POSTING,
     (_C.POSTED, _X.GIVE_UP): _C.OPEN,
     (_C.POSTED, _X.FINALIZE): _C.FINALIZED,
+    (_C.POSTED, _X.REJECT): _C.REJECTED,
+    (_C.POSTED, _X.VOID): _C.VOIDED,
+    # It landed, and the rejection was final before this node had seen the post.
+    (_C.POSTING, _X.VOID): _C.VOIDED,
 }
 
 

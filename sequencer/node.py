@@ -93,6 +93,21 @@ class Node:
         """How many posts in a row did not land."""
         return self.chain.meta_cell.value.posts_unlanded
 
+    @property
+    def void_epoch(self) -> int | None:
+        """The first posted epoch that is void on L1 at `confirmed`; nothing is cut, posted or finalized from there on until that is final and
+        the epoch opened again, or L1 takes it back."""
+        config = self.view.config
+        if config is None:
+            return None
+        return next((f.row.epoch for f in self.chain.position.posted if config.is_void(f.row.epoch)), None)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether what was rejected on L1 held what had been rejected before, and no person has said that the cause is mended."""
+        meta = self.chain.meta_cell.value
+        return meta.rejected_again and meta.rejected_epoch > self.config.mended_to_epoch
+
     def lag(self) -> str | None:
         """Why this node should not be trusted to go on just now, or None."""
         if self.alarms:

@@ -33,7 +33,7 @@ ALARM_AFTER_UNLANDED = 2
 async def step(node: Node, port: L1Port) -> bool:
     """Brings the epoch in flight one step further; whether there was a step to take. L1Error when L1 does not answer."""
     current = node.chain.position.current
-    if current is None:
+    if current is None or node.void_epoch is not None:
         return False
     if current.row.status is CheckpointStatus.ATTESTING:
         return _certify(node, current.row) or await _give_up_if_dead(node, port, current.row)

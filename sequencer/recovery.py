@@ -74,6 +74,8 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     deposits = [row for _, row in database.scan(db.DEPOSITS)]
     flights: list[Flight] = []
     for row in (row for _, row in database.scan(db.EPOCHS) if row.epoch > meta.finalized_epoch):
+        if row.status in (CheckpointStatus.REJECTED, CheckpointStatus.VOIDED):
+            continue
         head = flights[-1].head if flights else finalized
         flights.append(_flight(database, stored, meta, head, row, groups, deposits))
     posted = tuple(flight for flight in flights if flight.row.status is CheckpointStatus.POSTED)
@@ -84,7 +86,7 @@ def load(database: db.Database, domain: Domain | None) -> Chain:
     cut_seqs = frozenset(joined.from_iterable(flight.row.seqs for flight in flights))
     pinned = _set(database, meta.pinned_version)
     tip = flights[-1].head if flights else finalized
-    context = rules.context_of(stored, tip, pinned, meta.treasury)
+    context = rules.context_of(stored, rules.number_after(tip, meta.used_up_epoch), tip, pinned, meta.treasury)
     waiting = tuple(row for row in groups.values() if row.seq not in cut_seqs)
     taken = [row for row in deposits if row.index >= tip.inbox_cursor][: meta.max_inbox_per_epoch]
     replayed = rules.replay(tip, context, taken, waiting)
@@ -126,12 +128,12 @@ def _flight(
     groups: dict[int, GroupRow],
     deposits: list[DepositRow],
 ) -> Flight:
-    if row.epoch != head.epoch + 1 or row.parent_hash != head.checkpoint_hash:
+    if row.epoch <= head.epoch or row.parent_hash != head.checkpoint_hash:
         raise StoreCorruption(f"epoch {row.epoch} does not continue epoch {head.epoch}")
     missing = [seq for seq in row.seqs if seq not in groups]
     if missing:
         raise StoreCorruption(f"epoch {row.epoch} holds the groups {missing}, which are not there")
-    context = rules.context_of(domain, head, _set(database, row.set_version), meta.treasury)
+    context = rules.context_of(domain, row.epoch, head, _set(database, row.set_version), meta.treasury)
     taken = [deposit for deposit in deposits if row.first_deposit <= deposit.index < row.inbox_cursor]
     try:
         replayed = rules.replay(head, context, taken, [groups[seq] for seq in row.seqs])

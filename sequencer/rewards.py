@@ -42,7 +42,8 @@ class Rewards:
         return await self._add_late(node, port) or await self._reward(node, port)
 
     async def _add_late(self, node: Node, port: L1Port) -> bool:
-        posted = [flight.row for flight in node.chain.position.posted]
+        void = node.void_epoch
+        posted = [f.row for f in node.chain.position.posted if void is None or f.row.epoch < void]
         self.on_l1 = {row.epoch: self.on_l1[row.epoch] for row in posted if row.epoch in self.on_l1}
         for row in posted:
             if self._is_open(node, row) and await self._add(node, port, row):

@@ -112,7 +112,8 @@ class WorkerRow(Row, frozen=True):
 
 
 class GroupRow(Row, frozen=True):
-    """Records that stand in a batch together, in order, each with its authorisation; `seq` orders groups across epochs."""
+    """Records that stand in a batch together, in order, each with its authorisation; `seq` orders groups across epochs. `rejected_epoch`
+    held it and was rejected on L1 (since schema 4)."""
 
     seq: int
     kind: GroupKind
@@ -120,10 +121,11 @@ class GroupRow(Row, frozen=True):
     records: list[bytes]
     authorisations: list[bytes]
     expiry_slot: int
+    rejected_epoch: int | None = None
 
 
 class DepositRow(Row, frozen=True):
-    """An inbox entry of any kind taken from L1 at `confirmed`, with the record made of it."""
+    """An inbox entry of any kind taken from L1 at `confirmed`, with the record made of it; `rejected_epoch` as a group's."""
 
     index: int
     slot: int
@@ -133,6 +135,7 @@ class DepositRow(Row, frozen=True):
     beneficiary: bytes
     inbox_hash: bytes
     record: bytes
+    rejected_epoch: int | None = None
 
 
 class SentRow(Row, frozen=True):
@@ -245,8 +248,9 @@ class AttestationRow(Row, frozen=True):
 
 
 class MetaRow(Row, frozen=True):
-    """The node's one row of its own: which chain it serves, its counters, the last finalized epoch, and how many posts in a row did not
-    land (since schema 3)."""
+    """The node's one row of its own: which chain it serves, its counters, the last finalized epoch, how many posts in a row did not land
+    (since schema 3); and since schema 4, of rejections: the highest epoch that L1 had taken at the last one, so that no number up to it is
+    used again, the last epoch that was rejected, and whether it held what had been rejected before."""
 
     schema: int
     genesis: bytes
@@ -259,3 +263,6 @@ class MetaRow(Row, frozen=True):
     next_order: int
     next_lease_id: int
     posts_unlanded: int = 0
+    used_up_epoch: int = 0
+    rejected_epoch: int = 0
+    rejected_again: bool = False

@@ -22,10 +22,11 @@ from sequencer.config import SequencerConfig
 from sequencer.door import Door, RateLimit
 from sequencer.l1_port import ClientPort, L1Port
 from sequencer.node import Node
+from sequencer.returns import Returns
 from sequencer.rewards import Rewards
 from sequencer.rows import MetaRow
 from sequencer.rpc import make_app
-from sequencer.store import RocksStore, StoreCorruption, StoreUnwritable
+from sequencer.store import RocksStore, StoreUnwritable
 from sequencer.sweep import Sweep
 from sequencer.tasks import TaskBook
 from sequencer.uploads import Uploads
@@ -58,7 +59,7 @@ async def run_on(
     try:
         node = await make_node(config, database, port)
         await _look_before_serving(node, port)
-        swept, rewards, answers = Sweep(), Rewards(), Answers()
+        swept, rewards, answers, returns = Sweep(), Rewards(), Answers(), Returns()
         async with trio.open_nursery() as nursery:
             node_port = await nursery.start(_serve, node)
             for name, step in (
@@ -68,6 +69,7 @@ async def run_on(
                 ("finality", lambda: finality.step(node, port)),
                 ("rewards", lambda: rewards.step(node, port)),
                 ("answers", lambda: answers.step(node, port)),
+                ("returns", lambda: returns.step(node, port)),
                 ("disk", lambda: _disk(node)),
                 ("sweep", lambda: _sweep(node, swept)),
             ):
@@ -110,10 +112,8 @@ async def make_node(config: SequencerConfig, database: db.Database, port: L1Port
 
 def restore_batches(node: Node) -> None:
     """Makes the bytes of each epoch that is not final anew, from its records, if their file is gone or damaged."""
-    for epoch in range(node.chain.position.finalized.epoch + 1, node.chain.open.epoch):
-        row = node.database.get(db.EPOCHS, db.u64be(epoch))
-        if row is None:
-            raise StoreCorruption(f"epoch {epoch} was cut, but its row is not there")
+    position = node.chain.position
+    for row in (flight.row for flight in (*position.posted, *position.in_flight)):
         if node.blobs.whole(row.data_sha256.hex()) is None:
             deposits = [
                 d for _, d in node.database.scan(db.DEPOSITS) if row.first_deposit <= d.index < row.inbox_cursor
@@ -149,9 +149,9 @@ async def _first_look(port: L1Port) -> tuple[Domain, int, ValidatorSet]:
             genesis = await port.genesis_hash()
             l1 = await port.config("confirmed")
             account = await port.validator_set(l1.pinned.version) if l1.pinned.version else None
-            if l1.posted.epoch:
+            if l1.highest_epoch:
                 raise recovery.WrongStore(
-                    f"L1 has checkpoints up to epoch {l1.posted.epoch} already, and the records behind them are in the data "
+                    f"L1 has checkpoints up to epoch {l1.highest_epoch} already, and the records behind them are in the data "
                     "directory of the sequencer that posted them: start with that one"
                 )
             if account is not None and account.sealed:

@@ -55,7 +55,7 @@ async def data_of(node: Node, row: EpochRow) -> bytes:
 async def _restore(node: Node, parent: Head, flight: Flight) -> bool:
     row = flight.row
     treasury = node.chain.meta_cell.value.treasury
-    context = rules.context_of(node.domain, parent, proposals.set_of(node, row), treasury)
+    context = rules.context_of(node.domain, row.epoch, parent, proposals.set_of(node, row), treasury)
     data = await data_of(node, row)
     try:
         trace = await trio.to_thread.run_sync(_computed, parent, data, context)

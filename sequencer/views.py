@@ -79,7 +79,7 @@ def checkpoint(node: Node, row: EpochRow) -> r.Checkpoint:
     set_row = node.database.get(db.SETS, db.u64be(row.set_version))
     if set_row is None:
         raise RuntimeError(f"validator set {row.set_version} of epoch {row.epoch} is not there")
-    on_l1 = row.status in (CheckpointStatus.POSTED, CheckpointStatus.FINALIZED)
+    on_l1 = row.status not in (CheckpointStatus.ATTESTING, CheckpointStatus.POSTING)
     return r.Checkpoint(
         **msgspec.structs.asdict(message(row)),
         set_version=row.set_version,

@@ -174,6 +174,16 @@ class Bench:
         with self.database.transaction() as tx:
             self.chain.fork(tx, epoch)
 
+    def reject(self, epoch: int, highest_epoch: int | None = None) -> list[bytes]:
+        """`highest_epoch`: the last that L1 has taken; without it, the last one posted here."""
+        highest = highest_epoch or self.chain.position.posted[-1].row.epoch
+        with self.database.transaction() as tx:
+            return self.chain.reject(tx, epoch, highest)
+
+    def status_of(self, epoch: int) -> str | None:
+        row = self.database.get(db.EPOCHS, db.u64be(epoch))
+        return row.status.value if row else None
+
     def forget_deposits(self, count: int) -> None:
         """L1 takes its last `count` inbox entries back."""
         del self.inbox[len(self.inbox) - count :]

@@ -207,6 +207,85 @@ def test_what_is_behind_a_dead_attempt_is_open_again_with_it(bench: Bench) -> No
         bench.fork(2)
 
 
+def test_a_rejected_epoch_and_those_on_it_come_again_under_new_numbers(bench: Bench) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.whole_epoch()
+    first = bench.submit(ALICE, 10)
+    bench.whole_epoch()
+    second = bench.submit(ALICE, 20)
+    bench.whole_epoch()
+    later = bench.submit(ALICE, 30)
+    cut = bench.cut()
+    bench.certify()
+    root = bench.chain.open.state.root
+    tasks = bench.reject(2)
+    assert set(tasks) == {first.task_id, second.task_id, later.task_id}
+    assert [bench.status_of(epoch) for epoch in (1, 2, 3, 4)] == ["posted", "rejected", "voided", None]
+    position = bench.chain.position
+    assert [flight.row.epoch for flight in position.posted] == [1] and position.in_flight == ()
+    assert [group.seq for group in position.open.groups] == [first.seq, second.seq, later.seq]
+    assert (position.open.epoch, position.open.state.root) == (4, root)
+    assert position.open.base_slot == position.posted[0].row.cut_slot
+    bench.check_restart()
+    again = bench.cut().row
+    assert again.parent_hash == position.posted[0].row.hash
+    # L1 has never taken epoch 4: its number is used, and what was signed for it counts.
+    assert (again.epoch, again.attempt) == (4, 1) and cut.row.epoch == 4
+    bench.certify()
+    bench.post()
+    bench.finalize()
+    bench.finalize()
+    assert bench.chain.position.finalized.epoch == 4
+    assert list(bench.database.scan(db.GROUPS)) == [] and list(bench.database.scan(db.DEPOSITS)) == []
+    bench.check_restart()
+
+
+def test_a_post_that_was_rejected_before_it_was_seen_uses_its_number_up(bench: Bench) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.whole_epoch()
+    bench.submit(ALICE, 10)
+    bench.cut()
+    bench.certify()
+    bench.reject(1, highest_epoch=2)
+    assert [bench.status_of(epoch) for epoch in (1, 2)] == ["rejected", "voided"]
+    assert bench.chain.open.epoch == 3 and bench.database.get(db.ATTEMPTS, db.u64be(2)) is None
+    bench.check_restart()
+    assert (bench.cut().row.epoch, bench.chain.open.epoch) == (3, 4)
+    bench.give_up()
+    bench.check_restart()
+    assert (bench.cut().row.epoch, bench.chain.open.epoch) == (3, 4)
+
+
+def test_the_same_records_rejected_twice_are_noticed(bench: Bench) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.submit(ALICE, 10)
+    bench.whole_epoch()
+    bench.reject(1)
+    assert not bench.chain.meta_cell.value.rejected_again
+    bench.whole_epoch()
+    bench.submit(ALICE, 20)
+    bench.whole_epoch()
+    bench.reject(3)
+    assert not bench.chain.meta_cell.value.rejected_again  # these were never in a rejected epoch, only epoch 2's were
+    bench.whole_epoch()
+    bench.reject(2)
+    assert bench.chain.meta_cell.value.rejected_again
+    assert [bench.status_of(epoch) for epoch in (1, 2, 3, 4)] == ["rejected", "rejected", "rejected", "voided"]
+    bench.check_restart()
+
+
+def test_only_a_posted_epoch_can_be_rejected(bench: Bench) -> None:
+    bench.deposit(ALICE, 1_000)
+    bench.ingest()
+    bench.cut()
+    with pytest.raises(RuntimeError, match="epoch 1 is not among those posted"):
+        bench.reject(1, highest_epoch=1)
+    bench.check_restart()
+
+
 def test_finality_keeps_the_snapshot_and_drops_the_rows(bench: Bench) -> None:
     bench.deposit(ALICE, 1_000)
     bench.ingest()
@@ -353,7 +432,7 @@ def test_a_store_of_schema_2_is_read_and_becomes_one_of_this_schema(bench: Bench
 def test_a_store_of_another_schema_is_refused(bench: Bench) -> None:
     with bench.database.transaction() as tx:
         bench.chain.set_meta(tx, msgspec.structs.replace(bench.chain.meta(tx), schema=9))
-    with pytest.raises(WrongStore, match=f"the store has schema 9, this version reads 2 and {db.SCHEMA}"):
+    with pytest.raises(WrongStore, match=f"the store has schema 9, this version reads 2 and 3 and {db.SCHEMA}"):
         recovery.load(bench.database, DOMAIN)
 
 
@@ -391,6 +470,7 @@ class RandomChain(RuleBasedStateMachine):
         self.bench = Bench.new(Path(self.folder.name))
         self.accepted: set[int] = set()
         self.final: set[int] = set()
+        self.used_up = 0
         self.bench.deposit(ALICE, 10_000)
         self.bench.ingest()
 
@@ -431,6 +511,20 @@ class RandomChain(RuleBasedStateMachine):
         self.bench.fork(data.draw(st.sampled_from(epochs)))
 
     @precondition(lambda self: self.bench.chain.position.posted)
+    @rule(data=st.data(), landed_unseen=st.booleans())
+    def reject(self, data: st.DataObject, landed_unseen: bool) -> None:
+        position = self.bench.chain.position
+        epochs = [flight.row.epoch for flight in position.posted]
+        highest, current = epochs[-1], position.current
+        if landed_unseen and current is not None and current.row.status is CheckpointStatus.POSTING:
+            highest = current.row.epoch
+        rejected = data.draw(st.sampled_from(epochs))
+        self.used_up = max(self.used_up, highest)
+        self.bench.reject(rejected, highest)
+        assert self.bench.status_of(rejected) == "rejected"
+        assert all(self.bench.status_of(epoch) == "voided" for epoch in epochs if epoch > rejected)
+
+    @precondition(lambda self: self.bench.chain.position.posted)
     @rule()
     def finalize(self) -> None:
         self.final |= set(self.bench.chain.position.posted[0].row.seqs)
@@ -453,6 +547,19 @@ class RandomChain(RuleBasedStateMachine):
     def survives(self) -> None:
         if hasattr(self, "bench"):
             self.bench.check_restart()
+
+    @invariant()
+    def epochs_follow_each_other_by_hash_and_no_number_is_used_again(self) -> None:
+        if not hasattr(self, "bench"):
+            return
+        position = self.bench.chain.position
+        assert position.open.epoch > self.used_up and position.open.epoch > position.tip.epoch
+        head = position.finalized
+        for flight in (*position.posted, *position.in_flight):
+            assert flight.row.parent_hash == head.checkpoint_hash and flight.row.epoch > head.epoch
+            head = flight.head
+        fallen = [row for _, row in self.bench.database.scan(db.EPOCHS) if row.status in ("rejected", "voided")]
+        assert all(row.epoch <= self.used_up for row in fallen)
 
     @invariant()
     def nothing_is_lost(self) -> None:
