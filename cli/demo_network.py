@@ -61,7 +61,6 @@ class Network:
     slot_ms: int = EMBEDDED_SLOT_MS
     parameters: Parameters = LOCALNET_PROFILE
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parameters: Parameters = LOCALNET_PROFILE
     supervisor: Supervisor = field(init=False)
     payer: Keypair = field(default_factory=Keypair)
     client_keypair: Keypair = field(default_factory=Keypair)
