@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from settlement.accounts import LOCALNET_PROFILE, Checkpoint, CheckpointStatus
 from settlement.challenge_case import Held
 from settlement.challenging import Demands, Finding, Proof, Unprovable, find
 from settlement.known_leaves import Leaves
-from settlement.ledger import Parent
+from settlement.ledger import Parent, State
+from settlement.records import Record
 from settlement.signing import EMPTY
-from tests.program.dispute_kit import ALICE, Batch, close, honest, post, up
+from tests.program.dispute_kit import ALICE, BOB, Batch, close, deposits, honest, post, up
 from tests.program.instant_l1 import client_of
 from tests.program.kit import Chain
 from tests.program.test_dispute_demands import authorisation_of, with_authorisation
@@ -233,3 +235,31 @@ def test_a_batch_changed_anywhere_is_the_same_or_falls(part: str, at: int, bit: 
         return
     assert finding is not None and not isinstance(finding, Unprovable)
     assert file(chain, checkpoint, finding) is CheckpointStatus.REJECTED, finding
+
+
+@settings(max_examples=500 if LONG else 15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from((ALICE, BOB)), st.integers(1, 60_000)), max_size=40), st.integers(0, 2))
+def test_no_honest_batch_is_ever_found_false(content: list[tuple[str, int]], entries: int) -> None:
+    """Withdrawals of any number behind any number of inbox entries; pure, on one chain's state."""
+    chain = _chain()
+    nonces = {ALICE: 0, BOB: 0}
+    batch: list[Record] = deposits(chain)[:entries]
+    for name, lamports in content:
+        if name in (ALICE, BOB)[:entries]:
+            batch.append(kit.withdrawal(name, nonces[name], lamports))
+            nonces[name] += 1
+    told = close(chain, State.empty(), batch)
+    checkpoint = replace(_posted(), **told.message_parts())
+    assert find(held_of(chain, told, checkpoint)) is None
+
+
+@cache
+def _chain() -> Chain:
+    return up()
+
+
+@cache
+def _posted() -> Checkpoint:
+    """Whose fields beside the roots do for every batch on genesis."""
+    chain = up()
+    return post(chain, honest(chain))
