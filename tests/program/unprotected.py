@@ -170,11 +170,11 @@ _RULES: dict[str, tuple[Edit, ...]] = {
     "a demand holds finality": (unless("instructions/finalize_checkpoint.rs", "checkpoint.open_demands == 0"),),
     "the challenge window": (unless("instructions/finalize_checkpoint.rs", "slot > checkpoint.challenge_until_slot"),),
     "one claim for all epochs": (
-        unless("instructions/claim.rs", "payable > accounts.claim.claimed_lamports"),
+        unless("instructions/claim.rs", "payable > claim.claimed_lamports"),
         Edit(
             "instructions/claim.rs",
-            "let lamports = payable - accounts.claim.claimed_lamports;",
-            "let lamports = if OFF { payable } else { payable - accounts.claim.claimed_lamports };",
+            "let lamports = payable - claim.claimed_lamports;",
+            "let lamports = if OFF { payable } else { payable - claim.claimed_lamports };",
         ),
     ),
     "a refund once": (unless("instructions/escape_refund.rs", "entry.refunded == 0"),),
