@@ -1,8 +1,8 @@
 """No order of faults makes an honest validator slashable, and when the faults end the chain posts again.
 
-A state machine over the real line (tests/posting_kit.py) on an L1 that forks, lags and drops, of whose three nodes one lies; a sequencer that
-shows every validator another proposal; validators that die between writing a vote down and sending it, restart, and go on from old backups
-after an import. Small by default; for hours: POUW_MACHINE_EXAMPLES=5000 POUW_MACHINE_STEPS=80 (CONTRIBUTING.md).
+A state machine over the real line (tests/posting_kit.py) on an L1 that forks, lags, drops and rejects, of whose three nodes one lies; a
+sequencer that shows every validator another proposal; validators that die between writing a vote down and sending it, restart, and go on from
+old backups after an import. Small by default; for hours: POUW_MACHINE_EXAMPLES=5000 POUW_MACHINE_STEPS=80 (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sequencer.rows import EpochRow
+from settlement.accounts import CheckpointStatus
 from settlement.errors import L1Error
 from settlement.messages import CheckpointMessage, highest_attempt
 from settlement.tags import U32_MAX
 from tests.fake_l1 import CONFIRMED_DEPTH, DOMAIN, FINALIZED_DEPTH
 from tests.posting_kit import HonestValidator, Line, while_slots_pass
+from tests.rejecting import reject
 from validator.slashing_protection import ProtectionLocked, SlashingProtection
 
 MEMORY = Path("/dev/shm")
@@ -76,6 +78,8 @@ class Faults(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self.line = run(lambda: Line.open(Path(self.folder.name), self.urls))
+        sequencer = self.line.sequencer  # the same records are rejected over and over here
+        sequencer.node.config = sequencer.node.config.model_copy(update={"mended_to_epoch": 1_000_000})
         self.seen: list[EpochRow] = []
         self.exports: dict[int, dict[str, Any]] = {}
         self.backed_up: set[int] = set()
@@ -94,6 +98,19 @@ class Faults(RuleBasedStateMachine):
     @rule(depth=st.integers(1, FINALIZED_DEPTH - 1), bring_back=st.booleans())
     def fork(self, depth: int, bring_back: bool) -> None:
         self.line.world.fork(depth, bring_back=bring_back)
+
+    @rule(taken_back=st.sampled_from([0, 0, 1, 5]))
+    def an_epoch_is_rejected(self, taken_back: int) -> None:
+        """By a demand that nobody answers; a fork may take that back."""
+        self.a_whole_epoch(None, 1)
+        world = self.line.world
+        head = world.checkpoint(world.config("processed").posted.epoch, "processed")
+        if head is None or head.status is not CheckpointStatus.POSTED or world.slot() >= head.challenge_until_slot:
+            return
+        event("a checkpoint is rejected")
+        reject(world, head.epoch)
+        if taken_back:
+            world.fork(taken_back)
 
     @rule(
         index=st.integers(0, 2),
