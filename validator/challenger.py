@@ -29,6 +29,7 @@ from validator.follower import Follower, Unfollowed
 from validator.store import StoreError
 
 MAX_PAUSE_SECONDS = 30.0
+EPOCHS_A_CALL = 100
 Place = tuple[DemandKind, int]
 
 
@@ -199,16 +200,19 @@ class Challenger:
                 self._log.info("demands are over", epoch=epoch, status=checkpoint and checkpoint.status.name.lower())
 
     async def _slash(self, config: Config) -> None:
-        """Of every rejected checkpoint that L1 still names, the signers that are not slashed yet."""
-        for void in config.voids:
-            for epoch in range(void.first, void.last + 1) if void.first else ():
-                checkpoint = await self._l1.fetch_checkpoint(epoch)
+        """The signers that are still to be slashed, of whatever rejected checkpoint, the newest first. Config forgets void ranges behind the
+        final epoch, but such a checkpoint's account cannot be closed before, and no stake is withdrawn meanwhile."""
+        last, left = config.highest_epoch, config.pending_slashes
+        while last > 0 and left > 0:
+            epochs = range(last, max(last - EPOCHS_A_CALL, 0), -1)
+            for epoch, checkpoint in zip(epochs, await self._l1.fetch_checkpoints(epochs), strict=True):
                 if checkpoint is None or checkpoint.status is not CheckpointStatus.REJECTED:
                     continue
-                if checkpoint.slashed_bitmap == checkpoint.bitmap:
-                    continue
-                indexes = await slashing.slash_rejected(self._l1, self._keypair, epoch)
-                self._log.warning("signers of a rejected checkpoint were slashed", epoch=epoch, indexes=indexes)
+                if checkpoint.slashed_bitmap != checkpoint.bitmap:
+                    indexes = await slashing.slash_rejected(self._l1, self._keypair, epoch)
+                    left -= len(indexes)
+                    self._log.warning("signers of a rejected checkpoint were slashed", epoch=epoch, indexes=indexes)
+            last -= len(epochs)
 
     def _say(self, event: str, **fields: object) -> None:
         """Once, until something else is to be said."""

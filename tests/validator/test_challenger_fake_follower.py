@@ -19,7 +19,7 @@ from settlement.dispute_accounts import DemandKind
 from settlement.ledger import State
 from settlement.rpc_codes import Code
 from settlement.sequencer_client import RpcError
-from tests.program.dispute_kit import Batch, fill, honest, post, up
+from tests.program.dispute_kit import Batch, fill, honest, post, post_liar, reject_liar, up
 from tests.program.instant_l1 import InstantL1
 from tests.program.kit import SOL, Chain
 from tests.program.test_challenge_table import records_of_another, unsigned
@@ -208,3 +208,18 @@ async def test_a_checkpoint_that_somebody_else_brought_down(tmp_path: Path, auto
     assert await scene.once() is CheckpointStatus.REJECTED
     scene.challenger = first
     await scene.clean_up()
+
+
+async def test_signers_are_slashed_after_l1_has_forgotten_the_void_range(tmp_path: Path, autojump_clock: Any) -> None:
+    """Else no stake could ever be withdrawn again, when nobody was there in time."""
+    scene = Scene(tmp_path, lambda told: told)
+    reject_liar(scene.chain, liar := post_liar(scene.chain))
+    scene.chain.advance(LOCALNET_PROFILE.challenge_window_slots + 1)
+    scene.chain.finalize(1)
+    head = scene.chain.config.posted
+    scene.chain.settle(payable_total=head.payable_total, inbox_cursor=head.inbox_cursor)
+    assert not scene.chain.config.is_void(liar.epoch) and scene.chain.config.pending_slashes == 4
+    scene.follower.unfollowed = None
+    await scene.once()
+    assert scene.chain.config.pending_slashes == 0
+    assert scene.chain.checkpoint(liar.epoch).slashed_bitmap == liar.bitmap
