@@ -21,7 +21,6 @@ UNREACHABLE = {
     "BrokenInvariant": "stands behind checks of its own; it is what a bug would meet",
     "UnusableMessage": "no message is known that hashes to infinity",
     "WrongHintCandidate": "needs a message whose field element is zero; tested natively",
-    "ProofTooLong": "257 siblings fit neither a transaction nor a buffer; tested natively",
 }
 
 

@@ -10,7 +10,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from settlement import accounts, instructions, pda
+from settlement import accounts, dispute_instructions, instructions, pda
 from settlement.ledger import Account, State, Totals
 from settlement.tags import H
 from tests.program.kit import SOL, Chain, refuses
@@ -282,3 +282,13 @@ def test_closing_returns_the_rent(chain: Chain) -> None:
     assert chain.lamports(buffer) == 0
     assert chain.lamports(chain.payer.pubkey()) == before + rent - done.fee()
     fill_buffer(chain, path(2), 3)
+
+
+def test_a_buffer_that_has_grown_may_hold_more_siblings_than_a_proof_may_have(chain: Chain) -> None:
+    """Its length counts, not what was written: a grown buffer, meant for evidence of fraud, is no proof of a leaf."""
+    owing(chain, account(SOL), path(4))
+    buffer = fill_buffer(chain, path(256))
+    owner = chain.payer.pubkey()
+    chain.send(dispute_instructions.grow_proof_buffer(chain.program_id, owner, 7, 257 * 32))
+    with refuses("ProofTooLong"):
+        chain.send(claiming(chain, account(SOL), [], buffer))
