@@ -638,6 +638,27 @@ _pause_action("unpause")
 
 
 @action
+def grant(world: World, random: Random) -> Call | None:
+    if not world.is_up:
+        return None
+    payer, signer, index = random.choice(world.people), governing(world, random), _inbox_index(world, random)
+    spare = max(0, world.model.lamports[world.model.treasury] - world.model.floor)
+    least = world.config.parameters.min_inbox_lamports
+    lamports, to = (
+        random.choice((least, spare, spare + 1, spare // 3, least - 1)),
+        random.choice(world.clients).pubkey(),
+    )
+    return call(
+        world,
+        "grant",
+        lambda: world.model.grant(payer.pubkey(), signer.pubkey(), index, lamports, to),
+        lambda: dispute_instructions.grant(world.program, payer.pubkey(), signer.pubkey(), index, lamports, to),
+        payer,
+        signer,
+    )
+
+
+@action
 def offer_governance(world: World, random: Random) -> Call | None:
     if not world.is_up:
         return None

@@ -263,8 +263,9 @@ def draw_signers(world: World, version: int, random: Random) -> list[int]:
     return sorted(everybody[absent:]) or [0]
 
 
-def _bitmap(signers: Sequence[int], random: Random, share: float = 0.02) -> bytes:
-    beyond = [200] if random.random() < share else []
+def _bitmap(signers: Sequence[int], random: Random, members: int) -> bytes:
+    """Now and then with a bit of somebody whom the set does not have."""
+    beyond = [255] if members < 256 and random.random() < 0.02 else []
     return bitmap_to_bytes(sum(1 << index for index in [*signers, *beyond]))
 
 
@@ -291,7 +292,7 @@ def post_checkpoint(world: World, random: Random) -> Call | None:
     if not world.model.entries(version):
         version = config.pinned.version
     signers, flaw, payer = draw_signers(world, version, random), draw_flaw(random, 0.04), random.choice(world.posters)
-    bitmap = _bitmap(signers, random)
+    bitmap = _bitmap(signers, random, len(world.model.entries(version)))
     wrong_entry = random.choice(("", "") if random.random() < 0.95 else ("WrongLastEntry", "WrongNextEntry"))
     parent = config.posted.epoch
 
@@ -416,7 +417,7 @@ def add_signatures(world: World, random: Random) -> Call | None:
     signers = sorted(random.sample(absent, random.randrange(1, len(absent) + 1))) if absent else []
     if random.random() < 0.1 and signed:
         signers = sorted({*signers, random.choice(signed)})
-    flaw, bitmap = draw_flaw(random), _bitmap(signers, random)
+    flaw, bitmap = draw_flaw(random), _bitmap(signers, random, len(world.model.entries(held.set_version)))
     digest = held.hash
 
     def build() -> Instruction:
@@ -470,7 +471,7 @@ def record_receipt(world: World, random: Random) -> Call | None:
         signers = pair
     if random.random() < 0.03:
         signers = []
-    flaw, bitmap = draw_flaw(random), _bitmap(signers, random)
+    flaw, bitmap = draw_flaw(random), _bitmap(signers, random, count)
     digest = message.hash(world.model.domain)
 
     def build() -> Instruction:

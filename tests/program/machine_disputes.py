@@ -119,6 +119,13 @@ class Model(StakeRules):
         self._append(depositor, index, InboxKind.DEPOSIT, lamports, payload, beneficiary=beneficiary)
         self.move(depositor, self.vault, lamports)
 
+    def grant(self, payer: Pubkey, signer: Pubkey, index: int, lamports: int, beneficiary: Pubkey) -> None:
+        self._governs(signer)
+        need(self.lamports[self.treasury] >= lamports + self.floor, "GrantAboveTreasury")
+        payload = messages.deposit_payload_hash(bytes(beneficiary))
+        self._append(payer, index, InboxKind.DEPOSIT, lamports, payload, beneficiary=beneficiary)
+        self.pay_out(self.treasury, self.vault, lamports)
+
     def forced_fee(self) -> int:
         backlog = self.config.inbox.count - self.config.posted.inbox_cursor
         return int(self.parameters.forced_fee_lamports * (1 + backlog // 16))

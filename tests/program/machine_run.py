@@ -140,10 +140,11 @@ class Run:
     def _possible(self) -> str | None:
         """One of the instructions that fit seldom, when one fits now."""
         world = self.world
-        if "escape" in self.wanted and world.tally.steps > ESCAPE_AFTER_STEPS:
+        last = {name for name in self.wanted if name.startswith("escape")}
+        if last and not world.config.escaped and world.tally.steps > ESCAPE_AFTER_STEPS:
             world.warp(world.config.parameters.hatch_slots + 1)
             return "escape"
-        for name in [*sorted(self.wanted), *self.random.sample(RARE, 4)]:
+        for name in [*sorted(self.wanted - {"escape"}), *self.random.sample(RARE, 4)]:
             call = ACTIONS[name](world, self.random)
             if call is not None and world.would(call) is None:
                 return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 NEVER_SEEN: dict[str, str] = {
     "BrokenInvariant": "stands behind checks of its own; it is what a bug would meet",
+    "UnknownAccountVersion": "takes an account that another version of the program wrote",
     "UnusableMessage": "no message is known that hashes to infinity",
     "WrongHintCandidate": "needs a message whose field element is zero; tested natively",
     "VaultBelowRent": "a vault holds all that it owes, which is what the machine checks; tested with a vault that was robbed",
@@ -11,6 +12,7 @@ NEVER_SEEN: dict[str, str] = {
 """No transaction reaches them from a state that the program made."""
 
 SELDOM_SEEN: dict[str, str] = {
+    "GrantAboveTreasury": "newer than the long run that is recorded",
     "RegistryFull": "takes 256 registrations: one episode in twenty, and a newcomer who names nobody to outbid",
     "OutbidTooLow": "takes a full registry",
     "SetTooSmall": "takes more than 71 validators, and a set that was not grown",
