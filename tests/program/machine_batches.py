@@ -279,8 +279,8 @@ def post_checkpoint(world: World, random: Random) -> Call | None:
     cursor = config.posted.inbox_cursor + (most if random.random() < 0.8 else random.randrange(most + 1))
     right = told = build_batch(world, random, cursor)
     lied = ""
-    if random.random() < world.lying:
-        lied = random.choice(LIES)
+    if random.random() < max(world.lying, 0.4 * bool(world.wanted_lies)):
+        lied = random.choice(world.wanted_lies or LIES)
         told = lie(right, lied, random)
         lied = "" if told == right else lied
     message = message_of(world, told, random)

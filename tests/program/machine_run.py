@@ -25,6 +25,8 @@ LIES_PROVED = {
     "prove_trace": "trace",
     "prove_totals": "totals",
     "prove_count": "count",
+    "prove_data": "data",
+    "prove_transition": "transition",
 }
 LIES_IN_BUFFERS = ("data", "transition", "theft")
 RARE = (
@@ -113,6 +115,7 @@ class Run:
     def step(self, name: str | None = None) -> bool:
         """One instruction; False when there was nothing to try."""
         random, world = self.random, self.world
+        world.wanted_lies = tuple(lie for name, lie in LIES_PROVED.items() if name in self.wanted)
         urgent = self._urgent() if name is None else None
         if urgent is not None and random.random() < 0.75:
             name = urgent

@@ -214,6 +214,7 @@ class World:
         self.receipts: list[tuple[Keypair, CheckpointMessage, int, bytes]] = []
         self.fillings: dict[Pubkey, Filling] = {}
         self.tally = Tally()
+        self.wanted_lies: tuple[str, ...] = ()
         self.lying = 0.4
         """How often a batch that is posted lies."""
         self.history = History()
