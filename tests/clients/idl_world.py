@@ -11,12 +11,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from settlement.messages import CheckpointMessage
 from settlement.money import claim
 from tests.clients import idl_values
 from tests.docs.markdown import blocks
+from tests.process_group import ended_with_us
 from tests.settling import SOL, Settling
 
 DOCUMENT = "docs/clients.md"
@@ -196,22 +196,6 @@ def world() -> Iterator[World]:
             if process.wait(LIMIT_SECONDS):
                 raise SetupFailed(f"the commands of {DOCUMENT} failed:\n{log.read_text()}")
             yield World(url, folder)
-
-
-@contextmanager
-def ended_with_us(leader: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Its process group, in which the L1 runs on when the shell is done, is killed afterwards, and also when this process itself is: a shell
-    of its own reads from a pipe that only we could write to, until we are gone."""
-    script = f"read -r _; kill -KILL -{leader.pid}"
-    with subprocess.Popen(
-        ["bash", "-c", script], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ):  # which closes the pipe and waits
-        try:
-            yield
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(leader.pid, signal.SIGKILL)
-            leader.wait()
 
 
 def main() -> None:

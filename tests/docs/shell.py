@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from tests.process_group import ended_with_us
 
 LIMIT_SECONDS = 600
 
@@ -16,34 +17,26 @@ LIMIT_SECONDS = 600
 @contextmanager
 def pasting(folder: Path, environment: Mapping[str, str]) -> Iterator[Callable[[str], tuple[int, str]]]:
     """Runs scripts in `folder`, which is HOME too: their exit code and all that they print. Each has a process group, and none outlives
-    the `with`, whatever happens."""
+    the `with`, even when this process is killed."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POUW_")}
     ours |= {"POUW_VENV": str(Path(sys.prefix)), "HOME": str(folder), **environment}
-    started: list[subprocess.Popen[str]] = []
+    with ExitStack() as started:
 
-    def run(script: str) -> tuple[int, str]:
-        process = subprocess.Popen(
-            ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
-            cwd=folder,
-            env=ours,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        started.append(process)
-        out, _ = process.communicate(timeout=LIMIT_SECONDS)
-        return process.returncode, out
+        def run(script: str) -> tuple[int, str]:
+            process = subprocess.Popen(
+                ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
+                cwd=folder,
+                env=ours,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            started.enter_context(ended_with_us(process))
+            out, _ = process.communicate(timeout=LIMIT_SECONDS)
+            return process.returncode, out
 
-    try:
         yield run
-    finally:
-        for process in started:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            process.wait()
 
 
 def logs(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What idl_world starts is ended with the process that started it, also when that one is killed and ends nothing itself."""
+"""A process group is ended with the process that started it, also when that one is killed and ends nothing itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 STARTER = """
 import subprocess, sys, time
-from tests.clients.idl_world import ended_with_us
+from tests.process_group import ended_with_us
 leader = subprocess.Popen(["bash", "-c", "sleep 1000 & echo $!"], stdout=subprocess.PIPE, text=True, start_new_session=True)
 with ended_with_us(leader):
     print(leader.stdout.readline().strip(), flush=True)
