@@ -316,9 +316,7 @@ _NESTED: dict[str, type] = {
     "inbox": InboxHead,
     "posted": PostedHead,
     "finalized": FinalizedHead,
-    "pinned": SetReference,
-    "sealed_before": SetReference,
-    "sealed_last": SetReference,
+    **dict.fromkeys(("pinned", "sealed_before", "sealed_last"), SetReference),
     "voids": EpochRange,
 }
 
@@ -344,10 +342,8 @@ def _fields(name: str, address: Pubkey, data: bytes) -> tuple[dict[str, Any], by
         values, tail = idl.committed().decode_account(name, data)
     except IdlError as error:
         raise AccountInvalid(str(address), str(error)) from error
-    if values["version"] != ACCOUNT_VERSION:
-        raise AccountInvalid(
-            str(address), f"{name} has layout version {values['version']}, this client knows {ACCOUNT_VERSION}"
-        )
+    if (version := values["version"]) != ACCOUNT_VERSION:
+        raise AccountInvalid(str(address), f"{name} has layout version {version}, this client knows {ACCOUNT_VERSION}")
     return values, tail
 
 
@@ -357,8 +353,7 @@ def decode_config(address: Pubkey, data: bytes) -> Config:
 
 def decode_registry(address: Pubkey, data: bytes) -> Registry:
     values, tail = _fields("Registry", address, data)
-    slots = []
-    types = idl.committed().types
+    slots, types = [], idl.committed().types
     slot_bytes = fixed_size(_SLOT, types)
     for index in range(min(len(tail) // slot_bytes, MAX_VALIDATORS)):
         part = tail[index * slot_bytes : (index + 1) * slot_bytes]
