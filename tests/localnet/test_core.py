@@ -1,7 +1,9 @@
-"""The pure parts: blockhash queue, undo log, base58, history."""
+"""The pure parts: blockhash queue, undo log, base58 and base64, history."""
 
 from __future__ import annotations
 
+import base64
+import re
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,6 +16,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from localnet.base58 import b58decode, b58encode
+from localnet.base64_text import b64decode
 from localnet.blockhash_queue import BlockhashQueue
 from localnet.history import Block, History, LandedTransaction
 from localnet.undo import Unchanged, UndoLog
@@ -67,6 +70,36 @@ def test_base58_round_trip(data: bytes) -> None:
 @given(st.binary(min_size=32, max_size=32))
 def test_base58_is_the_one_of_public_keys(data: bytes) -> None:
     assert b58encode(data) == str(Pubkey.from_bytes(data))
+
+
+@given(st.binary(max_size=80))
+def test_base64_is_read(data: bytes) -> None:
+    assert b64decode(base64.b64encode(data).decode()) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("YR==", "InvalidLastSymbol(1, 82)"),
+        ("YWJ=", "InvalidLastSymbol(2, 74)"),
+        ("YWJjYR==", "InvalidLastSymbol(5, 82)"),
+        ("A", "InvalidLength(1)"),
+        ("YWJjZ", "InvalidLength(5)"),
+        ("YW", "InvalidPadding"),
+        ("YW=", "InvalidPadding"),
+        ("Y===", "InvalidByte(1, 61)"),
+        ("====", "InvalidByte(0, 61)"),
+        ("YWI==", "InvalidByte(3, 61)"),
+        ("YW===", "InvalidByte(2, 61)"),
+        ("YW=Z", "InvalidByte(2, 61)"),
+        ("Y-Jj", "InvalidByte(1, 45)"),
+        ("Y-Jj*", "InvalidByte(4, 42)"),
+    ],
+)
+def test_base64_that_agave_refuses_is_refused_in_its_words(text: str, complaint: str) -> None:
+    """As solana-test-validator 4.1.2 answers."""
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        b64decode(text)
 
 
 def block(slot: int, landed: int = 0) -> Block:
