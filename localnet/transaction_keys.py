@@ -13,7 +13,8 @@ from solders.transaction import VersionedTransaction
 # LOOKUP_TABLE_META_SIZE of solana-address-lookup-table-interface; addresses of 32 bytes follow.
 LOOKUP_TABLE_HEADER_LENGTH = 56
 LOOKUP_TABLE_PROGRAM_ID = Pubkey.from_string("AddressLookupTab1e1111111111111111111111111")
-DEACTIVATION_SLOTS = 513
+# A table gives its addresses for as long as the slot of its deactivation is among the 512 slot hashes.
+DEACTIVATION_SLOTS = 512
 _LOOKUP_TABLE_TAG = (1).to_bytes(4, "little")
 _HEADER_REST = LOOKUP_TABLE_HEADER_LENGTH % 32
 _START_INDEX_OFFSET = 20
