@@ -248,15 +248,15 @@ class Bank:
             self._svm.with_sigverify(verify_signatures)
             try:
                 result = self._svm.simulate_transaction(transaction)
-                x87.clear()
             finally:
+                x87.clear()
                 self._svm.with_sigverify(True)
-        if isinstance(result, FailedTransactionMetadata):
-            outcome, post_accounts = self._outcome(result, transaction), None
-            if outcome.fees_only:
-                loaded_bytes = self._loaded_bytes(transaction, keys[:1])
-        else:
-            outcome, post_accounts = self._outcome(result.meta(), transaction), dict(result.post_accounts())
+            if isinstance(result, FailedTransactionMetadata):
+                outcome, post_accounts = self._outcome(result, transaction), None
+                if outcome.fees_only:
+                    loaded_bytes = self._loaded_bytes(transaction, keys[:1])
+            else:
+                outcome, post_accounts = self._outcome(result.meta(), transaction), dict(result.post_accounts())
         return replace(
             outcome,
             executed=outcome.executed or outcome.error is None,

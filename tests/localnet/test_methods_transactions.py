@@ -8,11 +8,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
+from solders.account import Account
 from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
 from solders.message import Message, MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.system_program import (
@@ -24,6 +27,9 @@ from solders.system_program import (
     initialize_nonce_account,
 )
 from solders.transaction import VersionedTransaction
+
+from localnet.bank import Bank
+from localnet.transaction_keys import lookup_error
 
 from .conftest import SOL, Localnet, pay
 
@@ -156,6 +162,37 @@ async def test_version_0_through_a_lookup_table(localnet: Localnet) -> None:
     for address in (to, me):
         entries = await localnet.result("getSignaturesForAddress", str(address), CONFIRMED)
         assert entries[0]["signature"] == signature
+
+
+@pytest.mark.parametrize(("slots_ago", "is_usable"), [(512, True), (513, False)])
+def test_a_deactivated_table_serves_while_its_slot_is_among_the_slot_hashes(slots_ago: int, is_usable: bool) -> None:
+    payer, to, table = Keypair(), Keypair().pubkey(), Keypair().pubkey()
+    svm = LiteSVM()
+    svm.airdrop(payer.pubkey(), SOL)
+    bank = Bank(svm, blockhash_seed=b"", unix_time=0)
+    for _ in range(slots_ago + 1):
+        bank.advance(0)
+    deactivated, extended = (slot.to_bytes(8, "little") for slot in (bank.slot - slots_ago, 1))
+    data = ((1).to_bytes(4, "little") + deactivated + extended).ljust(56, b"\0") + bytes(to)
+    svm.set_account(table, Account(SOL, data, LOOKUP_TABLE_ID))
+    tables = [AddressLookupTableAccount(table, [to])]
+    message = MessageV0.try_compile(
+        payer.pubkey(), [pay(payer, to, SOL // 10)], tables, bank.latest_blockhash(bank.slot)
+    )
+    expected = None if is_usable else "AddressLookupTableNotFound"
+    assert lookup_error(message, svm.get_account, bank.slot) == expected
+    assert bank.process(VersionedTransaction(message, [payer])).error == expected
+
+
+async def test_whether_a_program_is_there_is_asked_of_the_slot_that_is_simulated(localnet: Localnet) -> None:
+    payer, late = await localnet.funded(), Keypair().pubkey()
+    blockhash = await localnet.blockhash("finalized")
+    await localnet.airdrop(late)
+    message = Message.new_with_blockhash([Instruction(late, b"", [])], payer.pubkey(), blockhash)
+    transaction = wire(VersionedTransaction(message, [payer]))
+    for level, error in (("finalized", "ProgramAccountNotFound"), ("processed", "InvalidProgramForExecution")):
+        options = {"encoding": "base64", "commitment": level}
+        assert (await localnet.result("simulateTransaction", transaction, options))["value"]["err"] == error
 
 
 async def test_a_program_that_is_not_there_costs_the_fee_alone(localnet: Localnet) -> None:
