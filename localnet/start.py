@@ -12,7 +12,7 @@ from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 
 from localnet.archive import Archive
-from localnet.bank import SLOT_HASHES_LENGTH, Bank, needed_slots
+from localnet.bank import SLOT_HASHES_LENGTH, SLOTS_PER_EPOCH, Bank, needed_slots
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.config import MINT_LAMPORTS, GenesisProgram, LocalnetConfig
 from localnet.genesis import active_stake_lamports, genesis_accounts, vote_address
@@ -116,10 +116,14 @@ def put_accounts(svm: LiteSVM, accounts: Mapping[Pubkey, Account]) -> None:
 
 
 def ignored_by(saved: SavedState, config: LocalnetConfig, ledger: Ledger) -> Iterator[str]:
-    """The flags that only a new ledger heeds and that ask for something else than this one holds."""
+    """The flags that only a new ledger heeds and that ask for something else than this one holds.
+
+    Not among them is --faucet-sol: the faucet has spent since, so its balance does not tell what it began with.
+    """
     if config.mint is not None and config.mint not in saved.accounts:
         yield f"--mint {config.mint}"
-    if config.slots_per_epoch != ledger.slots_per_epoch:
+    # Whoever names no number gets the ledger's.
+    if config.slots_per_epoch not in (SLOTS_PER_EPOCH, ledger.slots_per_epoch):
         yield f"--slots-per-epoch {config.slots_per_epoch} (the ledger's: {ledger.slots_per_epoch})"
     for address in config.accounts:
         if address not in saved.accounts:

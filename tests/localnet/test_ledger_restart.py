@@ -277,6 +277,14 @@ def test_a_changed_genesis_flag_is_named_and_ignored(tmp_path: Path, caplog: pyt
     assert f"--mint {mint} is ignored" in caplog.text and "--slots-per-epoch 64" in caplog.text
 
 
+def test_a_flag_that_is_not_given_is_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_node(config_of(tmp_path / "ledger", slots_per_epoch=64), START):
+        pass
+    with open_node(config_of(tmp_path / "ledger"), START) as node:
+        assert node.bank.slots_per_epoch == 64
+    assert "ignored" not in caplog.text
+
+
 def test_the_epoch_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "ledger"
     with open_node(config_of(folder, slots_per_epoch=40), START) as node:
