@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from solders.keypair import Keypair
@@ -31,17 +33,28 @@ def read_keypair(path: Path) -> Keypair:
 
 
 def write_keypair(path: Path, keypair: Keypair) -> None:
-    """Writes a new keypair file with mode 0600. Raises FileExistsError rather than overwrite a key."""
+    """Writes a new keypair file with mode 0600, whole and on the disk or not at all.
+
+    Raises FileExistsError rather than overwrite a key, and OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(list(bytes(keypair)), file)
+    # mkstemp's files are their owner's only. A link, unlike a rename, does not replace what is there.
+    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(list(bytes(keypair)), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(unfinished, path)
+    finally:
+        os.unlink(unfinished)
 
 
 def ensure_keypair(path: Path) -> Keypair:
-    """The keypair of the file, made first if there is none."""
+    """The keypair of the file, made first if there is none. Raises KeyFileError, OSError."""
     if not path.exists():
-        write_keypair(path, Keypair())
+        with contextlib.suppress(FileExistsError):  # of two that make it at once, both use the first one's
+            write_keypair(path, Keypair())
     return read_keypair(path)
 
 

@@ -74,12 +74,17 @@ def open_ledger(folder: Path | None, *, reset: bool, slots_per_epoch: int) -> It
             raise LedgerError(
                 f"the ledger {folder} is in use by another localnet; stop it or name another --ledger"
             ) from None
-        if reset:
-            for name in (MANIFEST, FAUCET_KEYPAIR, IDENTITY_KEYPAIR, *DATABASE_FILES):
-                (folder / name).unlink(missing_ok=True)
-        if not (folder / MANIFEST).exists():
-            _make(folder, slots_per_epoch)
-        manifest = _read_manifest(folder)
+        try:
+            if reset:
+                _remove(folder, MANIFEST, FAUCET_KEYPAIR, IDENTITY_KEYPAIR, *DATABASE_FILES)
+            if not (folder / MANIFEST).exists():
+                _make(folder, slots_per_epoch)
+            manifest = _read_manifest(folder)
+        except OSError as error:
+            raise LedgerError(
+                f"cannot use the ledger {folder}: {error}; check the free space and the "
+                "permissions there, or name another --ledger"
+            ) from error
         identity, faucet = read_keypair(folder / IDENTITY_KEYPAIR), read_keypair(folder / FAUCET_KEYPAIR)
         genesis_hash = Hash.from_string(manifest.genesis_hash)
         store = LedgerStore(folder, genesis_hash)
@@ -109,8 +114,7 @@ def _make(folder: Path, slots_per_epoch: int) -> None:
         raise LedgerError(
             f"{folder} holds {DATABASE} but lacks {MANIFEST}; put {MANIFEST} back or begin anew with --reset"
         )
-    for name in (FAUCET_KEYPAIR, IDENTITY_KEYPAIR, *DATABASE_FILES):
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, FAUCET_KEYPAIR, IDENTITY_KEYPAIR, *DATABASE_FILES)
     for name in (FAUCET_KEYPAIR, IDENTITY_KEYPAIR):
         write_keypair(folder / name, Keypair())
     genesis_hash = Hash.from_bytes(os.urandom(32))
@@ -123,6 +127,16 @@ def _make(folder: Path, slots_per_epoch: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(folder / MANIFEST)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> _Manifest:

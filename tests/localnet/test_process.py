@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import signal
 import socket
 import stat
@@ -23,7 +25,7 @@ from solders.keypair import Keypair
 
 from localnet.__main__ import main, ready_lines
 from localnet.flags import REFUSED, parser
-from localnet.keys import KeyFileError, ensure_keypair, parse_address, read_keypair
+from localnet.keys import KeyFileError, ensure_keypair, parse_address, read_keypair, write_keypair
 from localnet.service import Endpoints
 
 
@@ -212,6 +214,26 @@ def test_a_taken_port_is_named(refusal: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"port {port}" in refusal("--rpc-port", str(port))
+
+
+def test_a_ledger_that_cannot_be_made_is_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    (tmp_path / "localnet.lock").touch()
+    (tmp_path / "faucet-keypair.json").mkdir()
+    said = refusal("--ledger", str(tmp_path))
+    assert f"cannot use the ledger {tmp_path}" in said and "faucet-keypair.json" in said
+
+
+def test_a_key_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "one.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space left")))
+        with pytest.raises(OSError, match="no space left"):
+            ensure_keypair(path)
+    assert not list(tmp_path.iterdir())
+    keypair = ensure_keypair(path)
+    with pytest.raises(FileExistsError):
+        write_keypair(path, Keypair())
+    assert read_keypair(path) == keypair and list(tmp_path.iterdir()) == [path]
 
 
 def test_key_files(tmp_path: Path) -> None:
