@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 from localnet.instruction_shape import NotParsable, Shape, parse, show, signers_json
@@ -65,7 +64,7 @@ def _withdraw_from_accounts(source_count: int, accounts: Sequence[str]) -> dict[
         "feeRecipient": accounts[1],
         "sourceAccounts": list(accounts[first:]),
     }
-    info |= signers_json(("withdrawWithheldAuthority", "multisigWithdrawWithheldAuthority"), accounts[2:first])
+    info |= signers_json(_WITHDRAW_AUTHORITY, accounts[2:first])
     return {"info": info, "type": "withdrawWithheldTokensFromAccounts"}
 
 
@@ -132,11 +131,6 @@ def _ui_amount(reader: Reader) -> dict[str, Any]:
         return {"uiAmount": reader.rest().decode()}
     except UnicodeDecodeError as error:
         raise Truncated(str(error)) from None
-
-
-def _double(reader: Reader) -> str:
-    text = format(Decimal(repr(reader.f64())), "f")
-    return text[:-2] if text.endswith(".0") else text
 
 
 def _with_fee(reader: Reader) -> dict[str, Any]:
@@ -316,12 +310,12 @@ _EXTENSIONS: dict[int, dict[int, Shape]] = {
         0: Shape(
             "initializeScaledUiAmountConfig",
             ("mint",),
-            lambda r: {"authority": r.key_or_none(), "multiplier": _double(r)},
+            lambda r: {"authority": r.key_or_none(), "multiplier": r.f64_text()},
         ),
         1: Shape(
             "updateMultiplier",
             ("mint",),
-            lambda r: {"newMultiplier": _double(r), "newMultiplierTimestamp": r.i64()},
+            lambda r: {"newMultiplier": r.f64_text(), "newMultiplierTimestamp": r.i64()},
             _AUTHORITY,
         ),
     },

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from localnet.reader import Reader, Truncated
@@ -71,16 +70,17 @@ def mint_amount_json(amount: int, mint: Mint, unix_time: int) -> dict[str, Any]:
         if _INTEREST_BEARING in extensions:
             shown = amount * (_interest(Reader(extensions[_INTEREST_BEARING]), unix_time) / 10.0**mint.decimals)
         elif _SCALED in extensions:
-            shown = math.trunc(amount * _multiplier(Reader(extensions[_SCALED]), unix_time)) / 10.0**mint.decimals
+            scaled = amount * _multiplier(Reader(extensions[_SCALED]), unix_time)
+            shown = math.trunc(scaled) / 10.0**mint.decimals if math.isfinite(scaled) else scaled
         else:
             return plain
-        text = f"{shown:.{mint.decimals}f}"
+        text = f"{shown:.{mint.decimals}f}".replace("nan", "NaN")
     except OverflowError:
         shown, text = math.inf, "inf"
     except Truncated:
         return plain
-    text = text.rstrip("0").rstrip(".") if mint.decimals and text != "inf" else text
-    # JSON has no infinity; agave writes null for it too.
+    text = text.rstrip("0").rstrip(".") if mint.decimals and math.isfinite(shown) else text
+    # JSON has neither infinity nor NaN; agave writes null for them too.
     return plain | {"uiAmount": float(text) if math.isfinite(shown) else None, "uiAmountString": text}
 
 
@@ -133,12 +133,6 @@ def _account_state(reader: Reader) -> str:
     states = ("uninitialized", "initialized", "frozen")
     value = reader.u8()
     return states[value] if value < len(states) else states[0]
-
-
-def _double_text(reader: Reader) -> str:
-    """As Rust writes a double: the shortest digits that read back the same, without an exponent, without ".0"."""
-    text = format(Decimal(repr(reader.f64())), "f")
-    return text[:-2] if text.endswith(".0") else text
 
 
 def _transfer_fee(reader: Reader) -> dict[str, int]:
@@ -244,9 +238,9 @@ _EXTENSIONS: dict[int, tuple[str, Callable[[Reader], dict[str, Any]] | None]] = 
         "scaledUiAmountConfig",
         _fields(
             authority=_optional,
-            multiplier=_double_text,
+            multiplier=Reader.f64_text,
             newMultiplierEffectiveTimestamp=Reader.i64,
-            newMultiplier=_double_text,
+            newMultiplier=Reader.f64_text,
         ),
     ),
     26: ("pausableConfig", _fields(authority=_optional, paused=Reader.flag)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from decimal import Decimal
 
 from solders.pubkey import Pubkey
 
@@ -52,6 +54,13 @@ class Reader:
     def f64(self) -> float:
         found: float = struct.unpack("<d", self.take(8))[0]
         return found
+
+    def f64_text(self) -> str:
+        """As Rust shows it: the shortest digits that read back the same, without an exponent, without ".0"."""
+        value = self.f64()
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else repr(value)
+        return format(Decimal(repr(value)), "f").removesuffix(".0")
 
     def flag(self) -> bool:
         value = self.u8()

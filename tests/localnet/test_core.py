@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
+import struct
 from types import SimpleNamespace
 from typing import cast
 
@@ -19,6 +21,7 @@ from localnet.base58 import b58decode, b58encode
 from localnet.base64_text import b64decode
 from localnet.blockhash_queue import BlockhashQueue
 from localnet.history import Block, History, LandedTransaction
+from localnet.reader import Reader
 from localnet.undo import Unchanged, UndoLog
 
 ADDRESSES = [Pubkey.new_unique() for _ in range(3)]
@@ -100,6 +103,23 @@ def test_base64_that_agave_refuses_is_refused_in_its_words(text: str, complaint:
     """As solana-test-validator 4.1.2 answers."""
     with pytest.raises(ValueError, match=re.escape(complaint)):
         b64decode(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (-0.0, "-0"),
+        (0.1, "0.1"),
+        (1e-7, "0.0000001"),
+        (1e21, "1000000000000000000000"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_a_double_is_shown_as_rust_shows_it(value: float, text: str) -> None:
+    assert Reader(struct.pack("<d", value)).f64_text() == text
 
 
 def block(slot: int, landed: int = 0) -> Block:

@@ -6,6 +6,7 @@ Errors are literally those that solana-test-validator 4.1.2 answered.
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from struct import pack
 from typing import Any
@@ -318,3 +319,7 @@ def test_interest_and_scale_show_in_the_amount() -> None:
     scaled = Mint(None, 0, 1, None, ((25, bytes(32) + pack("<dqd", 5.0, 100, 10.0)),))
     assert mint_amount_json(10, scaled, 99)["uiAmountString"] == "5"
     assert mint_amount_json(10, scaled, 100)["uiAmount"] == 10.0
+    for multiplier, text in ((math.nan, "NaN"), (math.inf, "inf")):
+        strange = Mint(None, 0, 1, None, ((25, bytes(32) + pack("<dqd", multiplier, 100, 10.0)),))
+        shown = mint_amount_json(10, strange, 99)
+        assert (shown["uiAmount"], shown["uiAmountString"]) == (None, text)
