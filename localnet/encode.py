@@ -15,9 +15,10 @@ from localnet.errors import unsupported_transaction_version
 from localnet.history import InnerInstruction, LandedTransaction, TokenBalance
 from localnet.outcome import FEES_ONLY
 from localnet.parse_instruction import parse_instruction
-from localnet.reserved_keys import RESERVED_KEYS, UPGRADEABLE_LOADER_ID
+from localnet.programs import UPGRADEABLE_LOADER_ID
+from localnet.reserved_keys import RESERVED_KEYS
 from localnet.token_state import ui_amount_json
-from localnet.transaction_keys import is_static_key_writable
+from localnet.transaction_keys import is_declared_writable
 
 _SHORT_META = frozenset(
     ("err", "fee", "postBalances", "postTokenBalances", "preBalances", "preTokenBalances", "rewards", "status")
@@ -223,7 +224,7 @@ def _parsed_keys(landed: LandedTransaction) -> list[dict[str, Any]]:
             "source": "transaction" if index < static else "lookupTable",
             "writable": key not in RESERVED_KEYS
             and index not in called
-            and (is_static_key_writable(landed.transaction, index) if index < static else index < static + writable),
+            and (is_declared_writable(message, index) if index < static else index < static + writable),
         }
         for index, key in enumerate(landed.account_keys)
     ]

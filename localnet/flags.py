@@ -105,7 +105,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--bind-address", default="127.0.0.1", metavar="HOST", help="default: %(default)s")
     p.add_argument("--mint", type=_address, metavar="PUBKEY", help="account that gets 500,000,000 SOL")
     p.add_argument(
-        "--faucet-sol", type=float, metavar="SOL", help=f"what the faucet has (default: {FAUCET_LAMPORTS / 1e9:.0f})"
+        "--faucet-sol",
+        type=float,
+        metavar="SOL",
+        help=f"what the faucet has (default: {FAUCET_LAMPORTS // LAMPORTS_PER_SOL})",
     )
     p.add_argument(
         "--bpf-program",

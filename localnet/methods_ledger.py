@@ -15,7 +15,7 @@ from localnet.history import Block, LandedTransaction
 from localnet.node import API_VERSION, Node, with_context
 from localnet.params import U64, BlockConfig, ContextConfig, TransactionEncoding, blockhash, pubkey
 from localnet.registry import Methods
-from localnet.transaction_keys import is_static_key_writable
+from localnet.transaction_keys import is_declared_writable
 
 MAX_BLOCKS_RANGE = 500_000
 MAX_FEE_ACCOUNTS = 128
@@ -217,8 +217,8 @@ def get_recent_prioritization_fees(node: Node, addresses: list[str] | None = Non
 
 
 def _written(landed: LandedTransaction) -> set[Pubkey]:
-    static = landed.transaction.message.account_keys
-    declared = (key for index, key in enumerate(static) if is_static_key_writable(landed.transaction, index))
+    message = landed.transaction.message
+    declared = (key for index, key in enumerate(message.account_keys) if is_declared_writable(message, index))
     return {*declared, *landed.loaded_writable}
 
 

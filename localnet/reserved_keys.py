@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-UPGRADEABLE_LOADER_ID = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 RESERVED_KEYS = frozenset(
     Pubkey.from_string(text)
     for text in (

@@ -30,7 +30,7 @@ _TRANSACTION = {
     "InvalidAddressLookupTableIndex": "Transaction address table lookup uses an invalid index",
     "InvalidRentPayingAccount": "Transaction leaves an account with a lower balance than rent-exempt minimum",
     "MaxLoadedAccountsDataSizeExceeded": "Transaction exceeded max loaded accounts data size cap",
-    "InvalidLoadedAccountsDataSizeLimit": ("LoadedAccountsDataSizeLimit set for transaction must be greater than 0."),
+    "InvalidLoadedAccountsDataSizeLimit": "LoadedAccountsDataSizeLimit set for transaction must be greater than 0.",
     "UnbalancedTransaction": "Sum of account balances before and after transaction do not match",
 }
 _INSTRUCTION = {

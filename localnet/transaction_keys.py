@@ -33,13 +33,8 @@ class TransactionKeys:
         return self.static + self.loaded_writable + self.loaded_readonly
 
 
-def is_static_key_writable(transaction: VersionedTransaction, index: int) -> bool:
-    """By the message header alone, as the wire format declares it."""
-    return is_declared_writable(transaction.message, index)
-
-
 def is_declared_writable(message: VersionedMessage, index: int) -> bool:
-    """Of a static key, by the message header alone."""
+    """Of a static key, by the message header alone, as the wire format declares it."""
     header = message.header
     signers = header.num_required_signatures
     if index < signers:
@@ -60,7 +55,7 @@ def resolve_keys(transaction: VersionedTransaction, account_at: Callable[[Pubkey
             data = b"" if table is None else bytes(table.data)[LOOKUP_TABLE_HEADER_LENGTH:]
             loaded_writable += _addresses(data, lookup.writable_indexes)
             loaded_readonly += _addresses(data, lookup.readonly_indexes)
-    writable = [key for index, key in enumerate(static) if is_static_key_writable(transaction, index)]
+    writable = [key for index, key in enumerate(static) if is_declared_writable(transaction.message, index)]
     return TransactionKeys(static, tuple(loaded_writable), tuple(loaded_readonly), (*writable, *loaded_writable))
 
 
