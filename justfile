@@ -4,7 +4,7 @@
 program-build *ARGS:
     scripts/program_build.sh {{ARGS}}
 
-# Rebuild the program and the IDL from scratch, twice, and fail unless they equal the committed files; attack it without its protections
+# Rebuild the program and the IDL from scratch, twice, and fail unless they equal the committed files; attack it without its protections, upgrade it
 program-check:
     scripts/program_check.sh
 

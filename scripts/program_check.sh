@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fails unless the committed program and IDL are exactly what this source builds to: rebuilds from two directories with two cargo homes and
-# compares all bytes. Then builds for a second program id and runs the same test under both, and without the protections that
-# tests/program/unprotected.py names, where attacks must succeed. Installs what it lacks.
+# compares all bytes. Then builds for a second program id and runs the same test under both; without the protections that
+# tests/program/unprotected.py names, where attacks must succeed; and as a next version may be (tests/program/next_version.py), to which the
+# committed program is upgraded over live accounts. Installs what it lacks.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 artifacts=$root/settlement/artifacts
@@ -68,7 +69,13 @@ wait "$first_build"
 build_again "$first" "$work/cargo-a" --features cu-log -o "$work/cu-log.so" & # for the benchmark and its tests, which would build std again
 first_build=$!
 wait "$second_build"
+rm -r "$second/programs"
+copy_source "$second"
+(cd "$root" && ./run python -m tests.program.next_version "$second")
+build_again "$second" "$work/another-cargo-home" -o "$work/next.so" &
+second_build=$!
 wait "$first_build"
+wait "$second_build"
 (cd "$root" && ./run python -m bench.feature_build "$work/cu-log.so")
-POUW_OTHER_PROGRAM=$work/other.so POUW_UNPROTECTED_PROGRAM=$work/unprotected.so \
-  "$root/run" pytest -n 2 --dist load "$root/tests/program/test_two_ids.py" "$root/tests/program/test_twins_unprotected.py"
+POUW_OTHER_PROGRAM=$work/other.so POUW_UNPROTECTED_PROGRAM=$work/unprotected.so POUW_NEXT_PROGRAM=$work/next.so \
+  "$root/run" pytest -n 2 --dist load "$root"/tests/program/test_{two_ids,twins_unprotected,upgrade_path}.py

@@ -9,7 +9,11 @@ import pytest
 from tests.program.kit import Chain, validator
 
 # Made by scripts/program_check.sh, by the variable that names the build it needs.
-_NEEDS_A_BUILD = {"POUW_OTHER_PROGRAM": "test_two_ids.py", "POUW_UNPROTECTED_PROGRAM": "test_twins_unprotected.py"}
+_NEEDS_A_BUILD = {
+    "POUW_OTHER_PROGRAM": "test_two_ids.py",
+    "POUW_UNPROTECTED_PROGRAM": "test_twins_unprotected.py",
+    "POUW_NEXT_PROGRAM": "test_upgrade_path.py",
+}
 collect_ignore = [module for variable, module in _NEEDS_A_BUILD.items() if variable not in os.environ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from solders.account import Account as L1Account
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
@@ -69,7 +70,7 @@ class Chain:
     compute_units: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, program_id: Pubkey | None = None, elf: Path | None = None) -> Chain:
+    def new(cls, program_id: Pubkey | None = None, elf: Path | None = None) -> Self:
         """The program loaded as upgradeable, not initialised."""
         program_id = program_id or idl.committed().address
         authority, payer = Keypair.from_seed(b"a" * 32), Keypair.from_seed(b"p" * 32)

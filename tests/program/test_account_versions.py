@@ -1,4 +1,5 @@
-"""An account of a layout that the program does not know: whatever would write it is refused, and its bytes stay as they are."""
+"""An account of a layout that the program does not know: whatever would write it is refused, and its bytes stay as they are.
+test_upgrade_path.py has a program that knows a later one."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import pytest
 from solders.pubkey import Pubkey
 
 from settlement import idl
+from tests.program import next_version
 from tests.program.hostile_stories import STORIES
 from tests.program.kit import refuses
 
@@ -59,3 +61,8 @@ def test_an_account_that_is_opened_again_keeps_its_version() -> None:
     chain.advance(1)
     with refuses("UnknownAccountVersion"):
         chain.send(instruction, signers=signers)
+
+
+def test_every_edit_of_the_next_version_fits_the_source() -> None:
+    """So that who changes an account sees it here and not in a build of minutes."""
+    assert next_version.edited()

@@ -4,40 +4,23 @@ that single check off, where it succeeds: so the check, and no other, is what st
 
     python -m tests.program.unprotected FOLDER     edits FOLDER/programs/settlement, a copy of the sources, and never the sources themselves
 
-scripts/program_check.sh builds it. The edits are made to the program's text, so that the shipped source knows nothing of them; one that
-does not fit exactly once is an error, here and in test_twins.py.
+scripts/program_check.sh builds it. In an edit's new text OFF says whether the check is switched off; one that does not fit exactly once is
+an error, here and in test_twins.py.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CRATE = Path("programs/settlement/src")
+from tests.program.source_edits import Edit, apply_all, write_into_copy
+
 MARK = b"POUW-UNPROTECTED"
 PLACES = 64
-
-
-@dataclass(frozen=True)
-class Edit:
-    """`old` is a piece of source, in which any white space stands for any other; in `new`, OFF says whether the check is switched off."""
-
-    file: str
-    old: str
-    new: str
-
-    def apply(self, text: str, off: str) -> str:
-        pattern = r"\s*".join(re.escape(word) for word in re.findall(r"\w+|[^\w\s]", self.old))
-        changed, count = re.subn(pattern, lambda _: self.new.replace("OFF", off), text)
-        if count != 1:
-            raise ValueError(f"{self.file}: {count} places look like this, not one: {self.old}")
-        return changed
 
 
 def unless(file: str, condition: str) -> Edit:
@@ -215,17 +198,10 @@ PROTECTIONS = tuple(_RULES)
 
 def edited() -> dict[str, str]:
     """By name under the crate's src/, the text of every file that differs. ValueError names an edit that does not fit."""
-    files: dict[str, str] = {}
-
-    def text(name: str) -> str:
-        return files[name] if name in files else (ROOT / CRATE / name).read_text()
-
-    for index, edits in enumerate(_RULES.values()):
-        for edit in edits:
-            files[edit.file] = edit.apply(text(edit.file), f"crate::unprotected::off({index})")
-    files["lib.rs"] = Edit("lib.rs", "pub mod storage;", "pub mod storage; pub mod unprotected;").apply(
-        text("lib.rs"), ""
-    )
+    edits = [Edit("lib.rs", "pub mod storage;", "pub mod storage; pub mod unprotected;")]
+    for index, rule in enumerate(_RULES.values()):
+        edits += (replace(edit, new=edit.new.replace("OFF", f"crate::unprotected::off({index})")) for edit in rule)
+    files = apply_all(edits)
     switches = MARK.decode() + r"\0" * PLACES
     files["unprotected.rs"] = (
         f'#[used]\nstatic SWITCHES: [u8; {len(MARK) + PLACES}] = *b"{switches}";\n\n'
@@ -250,13 +226,5 @@ def without(elf: Path, *protections: str) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def main() -> None:
-    (folder,) = sys.argv[1:]
-    if (Path(folder) / CRATE).resolve() == (ROOT / CRATE).resolve():
-        sys.exit("unprotected: give a folder with a copy of the sources, these are the sources")
-    for name, text in edited().items():
-        (Path(folder) / CRATE / name).write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    write_into_copy(edited())
