@@ -93,6 +93,7 @@ BUILT = {
     "unpause": dispute.unpause(PROGRAM, A),
     "offer_governance": dispute.offer_governance(PROGRAM, A, B),
     "accept_governance": dispute.accept_governance(PROGRAM, A),
+    "grant": dispute.grant(PROGRAM, A, B, 4, 10, A),
     "inbox_task": inbox_instructions.inbox_task(
         PROGRAM, A, 4, lamports=10, spec_hash=ROOT, deadline_slot=9, max_fee_lamports=1
     ),
