@@ -4,11 +4,18 @@
 # tests/program/unprotected.py names, where attacks must succeed; and as a next version may be (tests/program/next_version.py), to which the
 # committed program is upgraded over live accounts. Installs what it lacks.
 set -euo pipefail
+set -m # a build in the background is a process group, cargo and rustc included, so that it can be ended whole
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 artifacts=$root/settlement/artifacts
 other_id=g35ffcFoZRqv5Ph2PdfCuyKJVRtd24vroiMW9HovuKK # tests/program/test_two_ids.py
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2> /dev/null || true; rm -rf "$work"' EXIT
+end_builds() {
+  local group
+  for group in $(jobs -p); do kill -- "-$group" 2> /dev/null || true; done
+  wait
+  rm -rf "$work"
+}
+trap end_builds EXIT
 unset POUW_PROGRAM_ID POUW_BUILD_DIR CARGO_TARGET_DIR
 
 # What the build reads, and nothing else: a build that needs more than this is not the committed one.
