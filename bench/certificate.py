@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class Row:
             "keys_cu": None if split is None else split.keys_cu,
             "pairing_cu": None if split is None else split.pairing_cu,
             "total_cu": self.total_cu,
+            "floor_cu": self.floor_cu,
+            "transaction_bytes": self.transaction_bytes,
         }
 
 
@@ -145,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "warning: settlement/artifacts/settlement.so is not of these sources, so total and split are of different programs"
         )
     if parsed.json:
-        print_json({"rows": [row.to_json() for row in rows], "split_from": source})
+        print_json({"made_by": _command(arguments), "rows": [row.to_json() for row in rows], "split_from": source})
     else:
         _print_table(rows, source, arguments)
     return 0
@@ -170,6 +173,10 @@ def _set_size(text: str) -> int:
     return int(text)
 
 
+def _command(arguments: Sequence[str]) -> str:
+    return shlex.join(["./run", "python", "-m", "bench.certificate", *arguments])
+
+
 def _print_table(rows: Sequence[Row], source: str | None, arguments: Sequence[str]) -> None:
     columns = ("validators", "absent", "hash to G2", "keys", "pairing", "whole post", "floor", "bytes")
     cells = []
@@ -179,7 +186,7 @@ def _print_table(rows: Sequence[Row], source: str | None, arguments: Sequence[st
         cells.append((row.set_size, row.absent, *split, row.total_cu, row.floor_cu, row.transaction_bytes))
     elf = idl.PROGRAM_PATH.read_bytes()
     notes = [
-        f"Made by `{' '.join(['./run python -m bench.certificate', *arguments])}`. Compute units (CU), which depend on the program and the "
+        f"Made by `{_command(arguments)}`. Compute units (CU), which depend on the program and the "
         "runtime, not on the machine.",
         f"Whole post: the transaction that posts epoch 1, on the committed program (sha256 {hashlib.sha256(elf).hexdigest()[:16]}). "
         "Bytes: its size; 1,232 is the limit.",

@@ -108,5 +108,8 @@ def _sources() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    (_file,) = sys.argv[1:]
-    note(f"kept as {keep(Path(_file))}")
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
+        sys.exit(
+            f"usage: ./run python -m bench.feature_build FILE, a program that {COMMAND} has built of these sources"
+        )
+    note(f"kept as {keep(Path(sys.argv[1]))}")

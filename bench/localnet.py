@@ -10,6 +10,7 @@ import argparse
 import base64
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -95,8 +96,8 @@ async def _measure(name: str, l1: L1Process, start_ms: float, sizes: Sizes) -> R
         name,
         start_ms,
         requests,
-        plain.confirmed_per_second,
-        checked.confirmed_per_second,
+        plain,
+        checked,
         cpu_seconds / sizes.transfers * 1_000_000,
         latency.processed_ms,
         latency.confirmed_ms,
@@ -169,7 +170,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note("solana-test-validator: the same")
         rows.append(measure("solana-test-validator", solana_test_validator, sizes))
     if parsed.json:
-        print_json({"rows": [asdict(row) for row in rows], "floor": asdict(least)})
+        print_json(
+            {
+                "made_by": _command(arguments),
+                "cores": os.cpu_count(),
+                "sizes": asdict(sizes),
+                "rows": [asdict(row) for row in rows],
+                "floor": asdict(least),
+            }
+        )
     else:
         _print_table(rows, least, missing, sizes, arguments)
     return 0
@@ -192,6 +201,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number of at least 1, not {text!r}")
     return int(text)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return shlex.join(["./run", "python", "-m", "bench.localnet", *arguments])
 
 
 def _print_table(
@@ -218,7 +231,7 @@ def _print_table(
     ):
         cells.append((name, None, None, round(plain), None if checked is None else round(checked), *[None] * 4))
     notes = [
-        f"Made by `{' '.join(['./run python -m bench.localnet', *arguments])}` on {os.cpu_count()} cores, which the client shares.",
+        f"Made by `{_command(arguments)}` on {os.cpu_count()} cores, which the client shares.",
         f"Start-up: from starting the process to the first getHealth that says ok, the median of {sizes.starts}.",
         f"Transfers: {sizes.transfers:,} from {rpc_load.PAYERS} payers, {sizes.in_flight} in flight, from the first sent to the last confirmed; "
         "without preflight and with it.",

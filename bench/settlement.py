@@ -33,7 +33,8 @@ from tests.program.test_claims import account, claiming, fill_buffer, owing, pat
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "program" / "compute_units.json"
 DOCUMENT = ROOT / "docs" / "costs.md"
-COMMAND = "./run python -m bench.settlement --record"
+COMMAND = "./run python -m bench.settlement"
+RECORD_COMMAND = f"{COMMAND} --record"
 BEGIN, END = "<!-- begin: bench.settlement -->\n", "<!-- end: bench.settlement -->\n"
 LARGEST_GROWTH_PERCENT = 5
 SET_SIZES = (4, 64, MAX_VALIDATORS)
@@ -242,7 +243,7 @@ def record_text(costs: Sequence[Cost]) -> str:
     return (
         json.dumps(
             {
-                "made_by": COMMAND,
+                "made_by": RECORD_COMMAND,
                 "program_sha256": program_sha256(),
                 "compute_units": {cost.name: cost.compute_units for cost in costs},
                 "transaction_bytes": {cost.name: cost.transaction_bytes for cost in costs},
@@ -296,7 +297,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--record", action="store_true", help=f"write {RECORD.name} and the table of docs/{DOCUMENT.name}"
     )
     parser.add_argument(
-        "--accept-growth", action="store_true", help="record a figure that grew by more than 5 %% as well"
+        "--accept-growth",
+        action="store_true",
+        help=f"record a figure that grew by more than {LARGEST_GROWTH_PERCENT} %% as well",
     )
     parsed = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     note(f"registering {', '.join(map(str, SET_SIZES))} validators, and trying every instruction")
@@ -306,12 +309,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for text in grew + shrank:
             note(text)
         if grew and not parsed.accept_growth:
-            note("error: not recorded, since figures grew by more than 5 %; with --accept-growth they are")
+            note(
+                f"error: not recorded, since figures grew by more than {LARGEST_GROWTH_PERCENT} %; with --accept-growth they are"
+            )
             return 1
         save(costs)
     if parsed.json:
         print_json(
             {
+                "made_by": COMMAND,
                 "program_sha256": program_sha256(),
                 "rows": [
                     {"instruction": c.instruction, "case": c.case, "cu": c.compute_units, "bytes": c.transaction_bytes}
@@ -320,7 +326,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             }
         )
     else:
-        print(table(costs), end="")
+        print(table(costs))
+        print(f"- Made by `{COMMAND}` on the committed program (sha256 {program_sha256()[:16]}) in LiteSVM.")
+        print(
+            "- Whole transactions, two instructions for the compute budget included; 1,400,000 compute units and 1,232 bytes are the limits."
+        )
+        print("- The floor of a post, and where its compute units go: `./run python -m bench.certificate`.")
     return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from bench import certificate, feature_build, phases
 from settlement.idl import PROGRAM_PATH
 
-ROW_KEYS = ["set_size", "absent", "hash_to_g2_cu", "keys_cu", "pairing_cu", "total_cu"]
+ROW_KEYS = ["set_size", "absent", "hash_to_g2_cu", "keys_cu", "pairing_cu", "total_cu", "floor_cu", "transaction_bytes"]
 SPLIT_KEYS = ROW_KEYS[2:5]
 
 
@@ -39,7 +39,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
 def read(out: str) -> dict[str, Any]:
     (line,) = out.splitlines()
     printed = json.loads(line)
-    assert list(printed) == ["rows", "split_from"]
+    assert list(printed) == ["made_by", "rows", "split_from"]
+    assert printed["made_by"] == "./run python -m bench.certificate --set-size 4 --json"
+    assert all(certificate.PAIRING_FLOOR_CU < row["floor_cu"] < row["total_cu"] for row in printed["rows"])
+    assert all(0 < row["transaction_bytes"] <= 1_232 for row in printed["rows"])
     assert all(list(row) == ROW_KEYS for row in printed["rows"])
     return printed
 

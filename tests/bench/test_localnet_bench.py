@@ -24,6 +24,13 @@ def test_json_has_the_embedded_l1_and_the_floor(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()
     result = json.loads(line)
+    assert result["made_by"] == "./run python -m bench.localnet --json " + " ".join(TINY)
+    assert result["cores"] >= 1 and result["sizes"] == {
+        "transfers": 6,
+        "in_flight": 2,
+        "latency_samples": 1,
+        "starts": 1,
+    }
     (row,) = result["rows"]
     assert row.pop("l1") == "embedded"
     assert row.pop("cpu_us_per_transfer") >= 0  # the clock's tick is longer than six transfers take
@@ -51,6 +58,15 @@ def test_a_size_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit, match="2"):
         localnet.main([f"--transfers={text}"])
     assert f"a number of at least 1, not {text!r}" in capsys.readouterr().err
+
+
+def test_a_proxy_for_the_world_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens on port 9
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with l1_process.embedded("--quiet") as l1:
+        assert l1.call("getHealth") == "ok"
 
 
 def test_a_process_that_does_not_come_up_is_an_error_with_its_own_words() -> None:

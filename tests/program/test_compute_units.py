@@ -32,15 +32,15 @@ def test_every_instruction_is_measured(costs: list[Cost]) -> None:
 
 def test_no_instruction_costs_more_than_recorded(costs: list[Cost]) -> None:
     grew, shrank = settlement.changes(costs, settlement.recorded())
-    assert not grew, f"dearer by more than 5 %; if that is meant: {settlement.COMMAND} --accept-growth\n" + "\n".join(
-        grew
+    assert not grew, (
+        f"dearer by more than 5 %; if that is meant: {settlement.RECORD_COMMAND} --accept-growth\n" + "\n".join(grew)
     )
-    assert not shrank, f"cheaper by more than 5 %, so record it: {settlement.COMMAND}\n" + "\n".join(shrank)
+    assert not shrank, f"cheaper by more than 5 %, so record it: {settlement.RECORD_COMMAND}\n" + "\n".join(shrank)
 
 
 def test_the_record_and_its_table_are_of_the_committed_program(costs: list[Cost]) -> None:
-    assert settlement.RECORD.read_text() == settlement.record_text(costs), f"record it: {settlement.COMMAND}"
-    assert settlement.documented() == settlement.table(costs), f"record it: {settlement.COMMAND}"
+    assert settlement.RECORD.read_text() == settlement.record_text(costs), f"record it: {settlement.RECORD_COMMAND}"
+    assert settlement.documented() == settlement.table(costs), f"record it: {settlement.RECORD_COMMAND}"
 
 
 def test_the_figures_of_a_certificate_are_of_the_committed_program(costs: list[Cost]) -> None:
