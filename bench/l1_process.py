@@ -81,11 +81,12 @@ def solana_test_validator(*flags: str) -> Iterator[L1Process]:
 
 @contextmanager
 def _running(command: Callable[[int], Sequence[str]], ports: int) -> Iterator[L1Process]:
-    with tempfile.TemporaryFile() as log, httpx.Client(timeout=60) as http:
+    with tempfile.TemporaryFile() as log, httpx.Client(timeout=60, trust_env=False) as http:
         for _ in range(START_TRIES):
             first = real_validator.free_ports(ports)
             url = f"http://127.0.0.1:{first}"
-            log.truncate(0)
+            log.seek(0)
+            log.truncate()
             began = time.monotonic()
             process = subprocess.Popen(command(first), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
             try:
@@ -115,7 +116,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + START_SECONDS
     body = {"jsonrpc": "2.0", "id": 1, "method": "getHealth"}
-    with httpx.Client(timeout=10) as http:
+    with httpx.Client(timeout=10, trust_env=False) as http:  # a proxy for the world is none for loopback
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 if http.post(url, json=body).json().get("result") == "ok":
