@@ -146,6 +146,12 @@ def main() -> None:
         text = json.dumps(convert(json.loads(arguments.idl.read_text())), indent=2) + "\n"
     except LegacyIdlError as error:
         sys.exit(f"legacy_idl.py: {error}")
+    except OSError as error:
+        sys.exit(f"legacy_idl.py: cannot read {arguments.idl}: {error.strerror}")
+    except KeyError as error:
+        sys.exit(f"legacy_idl.py: {arguments.idl} is no IDL of Anchor's specification 0.1.0: it lacks {error}")
+    except ValueError as error:
+        sys.exit(f"legacy_idl.py: {arguments.idl} is no JSON: {error}")
     if arguments.output is None:
         sys.stdout.write(text)
     else:

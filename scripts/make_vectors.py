@@ -325,20 +325,18 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: ./run python -m scripts.make_vectors [--check]", file=sys.stderr)
         return 2
-    stale = [
-        name for name in FILES if not (path := DIRECTORY / f"{name}.json").exists() or path.read_text() != text_of(name)
-    ]
-    if arguments:
-        print(
-            "\n".join(f"tests/vectors/{name}.json is not what the script makes" for name in stale),
-            file=sys.stderr,
-            end="",
-        )
-        return 1 if stale else 0
-    for name in stale:
-        (DIRECTORY / f"{name}.json").write_text(text_of(name))
-        print(f"wrote tests/vectors/{name}.json")
-    return 0
+    stale = 0
+    for name in FILES:
+        path, text = DIRECTORY / f"{name}.json", text_of(name)
+        if path.exists() and path.read_text() == text:
+            continue
+        stale += 1
+        if arguments:
+            print(f"tests/vectors/{name}.json is not what the script makes", file=sys.stderr)
+        else:
+            path.write_text(text)
+            print(f"wrote tests/vectors/{name}.json")
+    return 1 if arguments and stale else 0
 
 
 if __name__ == "__main__":

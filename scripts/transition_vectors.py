@@ -79,8 +79,9 @@ def outcome(one: Step) -> Any:
 
 def main(arguments: list[str]) -> int:
     try:
-        seed, count, path = int(arguments[0]), int(arguments[1]), Path(arguments[2])
-    except (IndexError, ValueError):
+        seed_text, count_text, path_text = arguments
+        seed, count, path = int(seed_text), int(count_text), Path(path_text)
+    except ValueError:
         print("usage: ./run python -m scripts.transition_vectors SEED COUNT FILE", file=sys.stderr)
         return 2
     path.write_text(json.dumps(notation(random_steps.steps(seed, count))))

@@ -162,6 +162,25 @@ def test_a_refusal_of_the_command_is_one_line(tmp_path):
     assert done.stderr.startswith("legacy_idl.py: Cell has the discriminator 0000000000000000; ")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot read "),
+        (b"{", "is no JSON"),
+        (b"\xff", "is no JSON"),
+        (b"{}", "it lacks 'types'"),
+    ],
+)
+def test_what_is_no_idl_is_one_line_too(tmp_path, monkeypatch, content, words):
+    path = tmp_path / "idl.json"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["legacy_idl.py", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        legacy_idl.main()
+    assert str(path) in ended.value.code and words in ended.value.code
+
+
 def alignment(kind, types) -> tuple[int, int]:
     """Size and alignment of a type as `repr(C)` lays it out. AssertionError where that has padding."""
     if isinstance(kind, str):

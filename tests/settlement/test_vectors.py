@@ -37,6 +37,19 @@ def test_the_committed_file_is_what_the_script_makes(name: str) -> None:
     assert (DIRECTORY / f"{name}.json").read_text() == make_vectors.text_of(name)
 
 
+def test_the_script_writes_what_is_stale_and_checks_without_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(make_vectors, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(make_vectors, "FILES", {"one": lambda: {"a": 1}, "two": lambda: {"b": 2}})
+    (tmp_path / "one.json").write_text(make_vectors.text_of("one"))
+    assert make_vectors.main(["--check"]) == 1
+    assert capsys.readouterr().err == "tests/vectors/two.json is not what the script makes\n"
+    assert not (tmp_path / "two.json").exists()
+    assert make_vectors.main([]) == 0 and make_vectors.main(["--check"]) == 0
+    assert capsys.readouterr() == ("wrote tests/vectors/two.json\n", "")
+
+
 def test_tags() -> None:
     for name, tag in load("tags")["tags"].items():
         assert tag == sha256(b"pouw/v1/" + name.encode()).hexdigest()
