@@ -22,9 +22,10 @@ from localnet.errors import (
     method_not_found,
     parse_error,
 )
-from localnet.params import convert
+from localnet.params import MAX_U64, convert
 
 MAX_BATCH = 100
+_MEMBERS = frozenset(("jsonrpc", "id", "method", "params"))
 _log = logging.getLogger("localnet.rpc")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,6 +97,8 @@ def answer(methods: Methods, context: Any, body: bytes) -> bytes | None:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return msgspec.json.encode(_failure(parse_error(), None))
+    if not all(map(_may_be_a_call, request if isinstance(request, list) else [request])):
+        return msgspec.json.encode(_failure(parse_error(), None))
     if not isinstance(request, list):
         reply = _answer_one(methods, context, request)
         return None if reply is None else msgspec.json.encode(reply)
@@ -105,13 +108,13 @@ def answer(methods: Methods, context: Any, body: bytes) -> bytes | None:
     return msgspec.json.encode(replies) if replies else None
 
 
-def _answer_one(methods: Methods, context: Any, request: Any) -> dict[str, Any] | None:
-    if not isinstance(request, dict) or not _is_id(request.get("id")):
-        return _failure(parse_error(), None)
-    if not isinstance(request.get("method"), str):
+def _answer_one(methods: Methods, context: Any, request: dict[str, Any]) -> dict[str, Any] | None:
+    if not _is_call(request):
         return _failure(invalid_request(), request.get("id"))
-    if request.get("jsonrpc") != "2.0":
-        return _failure(invalid_request("Unsupported JSON-RPC protocol version"), request.get("id"))
+    if request.get("jsonrpc") is None:
+        unversioned = _failure(invalid_request("Unsupported JSON-RPC protocol version"), request.get("id"))
+        del unversioned["jsonrpc"]  # answered in the version that was asked in, which is none
+        return unversioned if "id" in request else None
     try:
         result = methods.call(context, request["method"], request.get("params"))
     except RpcError as error:
@@ -119,12 +122,29 @@ def _answer_one(methods: Methods, context: Any, request: Any) -> dict[str, Any] 
     except Exception:  # noqa: BLE001 - one call's bug must not end the node
         # The client gets no internals; whoever runs the node finds them in its log.
         _log.exception("%s failed", request["method"])
-        return _failure(internal_error(), request.get("id"))
+        return _failure(internal_error(), request.get("id")) if "id" in request else None
     return {"jsonrpc": "2.0", "result": result, "id": request.get("id")} if "id" in request else None
 
 
+def _may_be_a_call(request: Any) -> bool:
+    """An object whose id, if it has one, can be repeated in an answer; agave takes anything else for no JSON-RPC."""
+    return isinstance(request, dict) and _is_id(request.get("id"))
+
+
 def _is_id(value: Any) -> bool:
-    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 0 <= value <= MAX_U64
+    return value is None or isinstance(value, str)
+
+
+def _is_call(request: dict[str, Any]) -> bool:
+    """Whether it has the members of a call, of their types, and no others."""
+    return (
+        request.keys() <= _MEMBERS
+        and isinstance(request.get("method"), str)
+        and request.get("jsonrpc") in (None, "2.0")
+        and isinstance(request.get("params"), list | dict | None)
+    )
 
 
 def _failure(error: RpcError, request_id: Any) -> dict[str, Any]:

@@ -44,10 +44,11 @@ def make_app(node: Node) -> Starlette:
     async def health(request: Request) -> Response:
         return PlainTextResponse("ok")
 
+    # On whichever path, as agave answers: some clients have one in their URL.
     routes = [
-        Route("/", rpc, methods=["POST"]),
-        Route("/", not_allowed, methods=["GET", "PUT", "PATCH", "DELETE"]),
         Route("/health", health, methods=["GET"]),
+        Route("/{path:path}", rpc, methods=["POST"]),
+        Route("/{path:path}", not_allowed, methods=["GET", "PUT", "PATCH", "DELETE"]),
     ]
     # Browser wallets and dApps call a local cluster from their own origins.
     cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"])

@@ -24,14 +24,29 @@ async def post(localnet: Localnet, body: bytes, content_type: str = "application
 
 async def test_envelope_errors(localnet: Localnet) -> None:
     parse_error = {"jsonrpc": "2.0", "error": {"code": -32700, "message": "Parse error"}, "id": None}
-    for body in (b"{", b"1", b"\xff", b'{"jsonrpc":"2.0","id":[1],"method":"getSlot"}'):
+    call = b'{"jsonrpc":"2.0","id":%s,"method":"getHealth"}'
+    for body in (
+        b"{",
+        b"1",
+        b"\xff",
+        *(call % strange_id for strange_id in (b"[1]", b"-1", b"1.5", b"true", str(2**64).encode())),
+        b"[1," + call % b"1" + b"]",
+    ):
         status, text = await post(localnet, body)
         assert (status, json.loads(text)) == (200, parse_error)
-    for body, message in (
-        (b'{"jsonrpc":"2.0","id":1}', "Invalid request"),
-        (b'{"id":1,"method":"getSlot"}', "Unsupported JSON-RPC protocol version"),
+    for body in (
+        b'{"jsonrpc":"2.0","id":1}',
+        b'{"jsonrpc":"1.0","id":1,"method":"getSlot"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"getSlot","params":"x"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"getSlot","parameters":[]}',
     ):
-        assert json.loads((await post(localnet, body))[1])["error"] == {"code": -32600, "message": message}
+        refused = {"jsonrpc": "2.0", "error": {"code": -32600, "message": "Invalid request"}, "id": 1}
+        assert json.loads((await post(localnet, body))[1]) == refused
+    # The answer has no version either.
+    unversioned = {"error": {"code": -32600, "message": "Unsupported JSON-RPC protocol version"}, "id": 1}
+    assert json.loads((await post(localnet, b'{"id":1,"method":"getSlot"}'))[1]) == unversioned
+    largest = json.loads((await post(localnet, call % str(2**64 - 1).encode()))[1])
+    assert largest == {"jsonrpc": "2.0", "result": "ok", "id": 2**64 - 1}
     assert await post(localnet, b'{"jsonrpc":"2.0","method":"getSlot"}') == (200, "")
 
 
@@ -98,6 +113,9 @@ async def test_http_status_codes(localnet: Localnet) -> None:
     assert (await post(localnet, b"{}", "text/plain"))[0] == 415
     assert (await localnet.http.get("/")).status_code == 405
     assert (await localnet.http.get("/health")).text == "ok"
+    assert (await localnet.http.get("/elsewhere")).status_code == 405
+    elsewhere = await localnet.http.post("/else/where", json={"jsonrpc": "2.0", "id": 1, "method": "getHealth"})
+    assert elsewhere.json()["result"] == "ok"
     preflight = {"origin": "http://localhost:3000", "access-control-request-method": "POST"}
     assert (await localnet.http.options("/", headers=preflight)).headers["access-control-allow-origin"] == "*"
 
