@@ -228,14 +228,12 @@ class AccountFilters:
         for entry in filters or ():
             if isinstance(entry, str):
                 self.only_token_accounts = True
+            elif (entry.data_size is None) == (entry.memcmp is None):
+                raise invalid_params("Invalid params: invalid value: map, expected map with a single key.")
             elif entry.data_size is not None:
                 self.sizes.append(entry.data_size)
             elif entry.memcmp is not None:
                 self.patterns.append((entry.memcmp.offset, _memcmp_bytes(entry.memcmp)))
-            else:
-                raise invalid_params(
-                    'Invalid params: a filter is {"dataSize": n}, {"memcmp": {offset, bytes}} or "tokenAccountState".'
-                )
 
     def allow(self, data: bytes) -> bool:
         return (

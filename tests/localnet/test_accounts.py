@@ -123,7 +123,8 @@ async def test_program_accounts_by_filter_and_commitment(localnet: Localnet) -> 
         ([{"dataSize": 1}] * 5, "Too many filters provided; max 4"),
         ([{"memcmp": {"offset": 0, "bytes": "0OIl"}}], "Base58DecodeError"),
         ([{"memcmp": {"offset": 0, "bytes": [1] * 129}}], "DataTooLarge"),
-        ([{"nonsense": 1}], "a filter is"),
+        ([{"nonsense": 1}], "expected map with a single key"),
+        ([{"dataSize": 1, "memcmp": {"offset": 0, "bytes": "1"}}], "expected map with a single key"),
     ):
         error = await localnet.error("getProgramAccounts", NOBODY, {"filters": filters})
         assert error["code"] == -32602 and says in error["message"]
