@@ -28,10 +28,10 @@ from localnet import x87
 from localnet.blockhash_queue import MAX_AGE_BLOCKS, BlockhashQueue
 from localnet.checkpoint import EndedSlot, SavedState
 from localnet.commitment import CONFIRMED_LAG_SLOTS, FINALIZED_LAG_SLOTS, Commitment
-from localnet.fees import cost_units
+from localnet.fees import cost_units, loaded_bytes_limit
 from localnet.history import Block, History, LandedTransaction, OlderBlocks
 from localnet.nonces import advanced, durable_nonce
-from localnet.outcome import Outcome, not_executed, outcome_of
+from localnet.outcome import LOADED_TOO_MUCH, Outcome, loaded_too_much, not_executed, outcome_of
 from localnet.programs import UPGRADEABLE_LOADER_ID, program_data_address
 from localnet.token_balances import token_balances
 from localnet.transaction_keys import TransactionKeys, resolve_keys
@@ -214,13 +214,18 @@ class Bank:
         before = {key: self._svm.get_account(key) for key in keys.all}
         nonce = durable_nonce(transaction.message, self._svm.get_account)
         loaded_bytes = self._loaded_bytes(transaction, keys.all)
-        result = self._svm.send_transaction(transaction)
-        x87.clear()
-        outcome = self._outcome(result, transaction)
+        if loaded_bytes > loaded_bytes_limit(transaction.message):
+            # LiteSVM does not look at the limit, so it only says whether it would run the transaction at all.
+            outcome = self.simulate(transaction, self.slot, verify_signatures=True)
+        else:
+            result = self._svm.send_transaction(transaction)
+            x87.clear()
+            outcome = self._outcome(result, transaction)
         if not outcome.executed:
             return outcome
         if outcome.fees_only:
-            loaded_bytes = self._loaded_bytes(transaction, keys.static[:1])
+            is_too_much = outcome.error == LOADED_TOO_MUCH
+            loaded_bytes = outcome.loaded_bytes if is_too_much else self._loaded_bytes(transaction, keys.static[:1])
             self._take_fee(keys.static[0], outcome.fee_lamports)
         if nonce is not None and outcome.error is not None:
             held = self._svm.get_account(nonce)
@@ -245,6 +250,7 @@ class Bank:
         keys = resolve_keys(transaction, lambda key: self.account(key, slot)).all
         with self._as_of(slot, keys):
             loaded_bytes = self._loaded_bytes(transaction, keys)
+            loads_too_much = loaded_bytes > loaded_bytes_limit(transaction.message)
             self._svm.with_sigverify(verify_signatures)
             try:
                 result = self._svm.simulate_transaction(transaction)
@@ -257,6 +263,8 @@ class Bank:
                     loaded_bytes = self._loaded_bytes(transaction, keys[:1])
             else:
                 outcome, post_accounts = self._outcome(result.meta(), transaction), dict(result.post_accounts())
+        if loads_too_much and (outcome.executed or outcome.error is None):
+            return loaded_too_much(transaction.message)
         return replace(
             outcome,
             executed=outcome.executed or outcome.error is None,

@@ -46,6 +46,8 @@ INSTRUCTION_BYTES_PER_COST_UNIT = 4
 _BUDGET_REQUEST_BYTES = {b"\x01": 4, b"\x02": 4, b"\x03": 8, b"\x04": 4}
 _SET_COMPUTE_UNIT_LIMIT = 2
 _SET_COMPUTE_UNIT_PRICE = 3
+_SET_LOADED_ACCOUNTS_DATA_SIZE_LIMIT = 4
+MAX_LOADED_BYTES = 64 * 2**20
 
 
 def compute_unit_price(message: VersionedMessage) -> int:
@@ -62,6 +64,15 @@ def fee_lamports(message: VersionedMessage) -> int:
         if message.account_keys[instruction.program_id_index] in PRECOMPILES and instruction.data:
             signatures += bytes(instruction.data)[0]
     return signatures * LAMPORTS_PER_SIGNATURE + priority
+
+
+def loaded_bytes_limit(message: VersionedMessage) -> int:
+    """How many bytes of accounts the message lets itself load (SIMD-0186 counts them)."""
+    for instruction in message.instructions:
+        program, data = message.account_keys[instruction.program_id_index], bytes(instruction.data)
+        if program == COMPUTE_BUDGET_ID and data[:1] == bytes([_SET_LOADED_ACCOUNTS_DATA_SIZE_LIMIT]):
+            return min(int.from_bytes(data[1:5], "little"), MAX_LOADED_BYTES)
+    return MAX_LOADED_BYTES
 
 
 def compute_budget_error(message: VersionedMessage) -> Any:

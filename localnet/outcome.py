@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from solders.account import Account
+from solders.message import VersionedMessage
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
-from localnet.fees import fee_lamports
+from localnet.fees import fee_lamports, loaded_bytes_limit
 from localnet.history import InnerInstruction
 
 # Refused while its accounts are loaded: it lands and pays its fee, and nothing of it runs (SIMD-0082).
-FEES_ONLY = frozenset(("InvalidProgramForExecution", "MaxLoadedAccountsDataSizeExceeded", "ProgramAccountNotFound"))
+LOADED_TOO_MUCH = "MaxLoadedAccountsDataSizeExceeded"
+FEES_ONLY = frozenset(("InvalidProgramForExecution", LOADED_TOO_MUCH, "ProgramAccountNotFound"))
 _NOT_EXECUTED = Signature.default()
 
 
@@ -43,6 +45,12 @@ class Outcome:
 
 def not_executed(error: Any) -> Outcome:
     return Outcome(error=error, executed=False, fee_lamports=0)
+
+
+def loaded_too_much(message: VersionedMessage) -> Outcome:
+    """Of a transaction that could pay its fee, and whose accounts are larger than it allowed: charged for its limit."""
+    fee, limit = fee_lamports(message), loaded_bytes_limit(message)
+    return Outcome(error=LOADED_TOO_MUCH, executed=True, fee_lamports=fee, loaded_bytes=limit)
 
 
 def outcome_of(

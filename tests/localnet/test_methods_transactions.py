@@ -11,13 +11,18 @@ from typing import Any
 import pytest
 from solders.account import Account
 from solders.address_lookup_table_account import AddressLookupTableAccount
-from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.compute_budget import (
+    set_compute_unit_limit,
+    set_compute_unit_price,
+    set_loaded_accounts_data_size_limit,
+)
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
 from solders.message import Message, MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 from solders.system_program import (
     AdvanceNonceAccountParams,
     CreateAccountParams,
@@ -182,6 +187,42 @@ def test_a_deactivated_table_serves_while_its_slot_is_among_the_slot_hashes(slot
     expected = None if is_usable else "AddressLookupTableNotFound"
     assert lookup_error(message, svm.get_account, bank.slot) == expected
     assert bank.process(VersionedTransaction(message, [payer])).error == expected
+
+
+async def test_more_accounts_than_the_transaction_allows_cost_the_fee_alone(localnet: Localnet) -> None:
+    """228 bytes: 64 for each account that is there, and the data of the two programs."""
+    payer, to = await localnet.funded(), Keypair().pubkey()
+    for limit, error, cost_units in (
+        (227, "MaxLoadedAccountsDataSizeExceeded", 1_332),
+        (228, None, 1_632),
+    ):
+        transfer = pay(payer, to, SOL // 10)
+        transaction = await localnet.sign(payer, set_loaded_accounts_data_size_limit(limit), transfer)
+        before = await localnet.balance(payer.pubkey(), "processed")
+        options = {"encoding": "base64"} | PROCESSED
+        simulated = (await localnet.result("simulateTransaction", wire(transaction), options))["value"]
+        assert (simulated["err"], simulated["loadedAccountsDataSize"], simulated["fee"]) == (error, limit, 5000)
+        signature = await send(localnet, transaction, skipPreflight=True)
+        paid = 5000 if error else 5000 + SOL // 10
+        assert await localnet.balance(payer.pubkey(), "processed") == before - paid
+        localnet.clock.advance()
+        meta = (await localnet.result("getTransaction", signature, CONFIRMED))["meta"]
+        assert (meta["err"], meta["fee"], meta["costUnits"]) == (error, 5000, cost_units)
+        assert (meta["logMessages"] is None) == (error is not None)
+    missing = await localnet.sign(
+        payer, set_loaded_accounts_data_size_limit(5), Instruction(Keypair().pubkey(), b"", [])
+    )
+    error = (await localnet.error("sendTransaction", wire(missing), SENT))["data"]["err"]
+    assert error == "MaxLoadedAccountsDataSizeExceeded"  # before it is seen that there is no such program
+    stranger = Keypair()
+    message = Message.new_with_blockhash(
+        [set_loaded_accounts_data_size_limit(5)], stranger.pubkey(), await localnet.blockhash()
+    )
+    poor = wire(VersionedTransaction(message, [stranger]))
+    assert (await localnet.error("sendTransaction", poor, SENT))["data"]["err"] == "AccountNotFound"
+    forged = wire(VersionedTransaction.populate(missing.message, [Signature.default()]))
+    signature = await localnet.result("sendTransaction", forged, SENT | {"skipPreflight": True})
+    assert (await localnet.result("getSignatureStatuses", [signature]))["value"] == [None]
 
 
 async def test_whether_a_program_is_there_is_asked_of_the_slot_that_is_simulated(localnet: Localnet) -> None:
