@@ -187,8 +187,11 @@ def config_of(arguments: argparse.Namespace) -> LocalnetConfig:
             f"--limit-ledger-size {arguments.limit_ledger_size} must be at least {least}: "
             "the SlotHashes sysvar and the blockhashes are made of these blocks"
         )
-    if arguments.slots_per_epoch < MIN_SLOTS_PER_EPOCH:
-        raise StartError(f"--slots-per-epoch {arguments.slots_per_epoch} must be at least {MIN_SLOTS_PER_EPOCH}")
+    if not MIN_SLOTS_PER_EPOCH <= arguments.slots_per_epoch <= U64_MAX:
+        raise StartError(
+            f"--slots-per-epoch {arguments.slots_per_epoch} must be at least {MIN_SLOTS_PER_EPOCH} "
+            f"and at most {U64_MAX}"
+        )
     system_program = parse_address("11111111111111111111111111111111")
     programs = [GenesisProgram(parse_address(i), Path(f), system_program) for i, f in arguments.bpf_program]
     programs += [

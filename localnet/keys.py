@@ -63,10 +63,9 @@ def parse_address(text: str) -> Pubkey:
     try:
         return Pubkey.from_string(text)
     except ValueError:
-        path = Path(text)
-        if not path.exists():
+        if not os.path.exists(text):  # unlike Path.exists it takes a text too long for a name, too
             raise KeyFileError(f"{text!r} is neither a base58 public key nor an existing keypair file") from None
-        return read_keypair(path).pubkey()
+        return read_keypair(Path(text)).pubkey()
 
 
 def main() -> None:

@@ -132,6 +132,7 @@ def test_wrong_flags_are_named(tmp_path: Path, refusal: Callable[..., str]) -> N
         (("--ticks-per-slot", "8", "--slot-ms", "8"), "not allowed with"),
         (("--finalized-lag", "0"), "--finalized-lag"),
         (("--slots-per-epoch", "31"), "at least 32"),
+        (("--slots-per-epoch", str(2**64)), "at most "),
         (("--limit-ledger-size", "10"), "at least 1024"),
         (("--limit-ledger-size", "2000", "--finalized-lag", "2000"), "at least 2151"),
         (("--faucet-sol", "-1"), "--faucet-sol"),
@@ -242,6 +243,8 @@ def test_key_files(tmp_path: Path) -> None:
     assert read_keypair(path) == ensure_keypair(path) == keypair
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert parse_address(str(path)) == parse_address(str(keypair.pubkey())) == keypair.pubkey()
+    with pytest.raises(KeyFileError, match="neither a base58 public key nor an existing keypair file"):
+        parse_address("x" * 5_000)
     path.write_text("[1, 2]")
     with pytest.raises(KeyFileError, match="not a keypair file"):
         read_keypair(path)
