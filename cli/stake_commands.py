@@ -1,4 +1,4 @@
-"""Stake: `pouw validator deposit|unbond|withdraw|join|leave|…`, `pouw delegate`, `pouw undelegate`, `pouw stake show|withdraw`.
+"""Stake: `pouw validator deposit|unbond|withdraw|join|leave|…`, `pouw delegate`, `pouw undelegate`, `pouw stake show|withdraw|close`.
 
 A command of `pouw validator` is about the validator of --keypair, a validator's authority: found by its registry slot, or, once it has none,
 named with --validator.
@@ -308,6 +308,22 @@ def undelegate(
 def withdraw_delegation(validator: ValidatorArgument, *, at: SigningOnL1, as_json: JsonOption = False) -> None:
     """Pay out what was undelegated and waited long enough, and say what the rest waits for."""
     emit_rows(_withdrawn(at, validator), _WITHDRAWN, as_json, "nothing is unbonding")
+
+
+@stake_app.command("close")
+@expanded
+def close(validator: ValidatorArgument, *, at: SigningOnL1, as_json: JsonOption = False) -> None:
+    """Close the account of a stake of which nothing is left; its rent comes back."""
+    from settlement.stake_instructions import close_stake_position
+
+    address = public_key(validator, "VALIDATOR")
+
+    async def closed(client: L1Client, owner: Keypair) -> dict[str, Any]:
+        key = owner.pubkey()
+        confirmed = await client.send_and_confirm([close_stake_position(client.program_id, key, address)], owner)
+        return {"validator": str(address), "owner": str(key), "signature": confirmed.signature}
+
+    emit(at.act(closed), as_json)
 
 
 @stake_app.command("show")

@@ -109,8 +109,11 @@ async def test_stake_of_others_and_what_it_waits_for(staked: Staked) -> None:
 async def test_what_was_undelegated_is_paid_out(staked: Staked) -> None:
     client = staked.l1.client
     await staked.says("other", "delegate", 3_000_000, staked.address)
-    await staked.says("other", "undelegate", staked.address, 1_000_000)
-    await advance_validator_set(client, staked.l1.rich, staked.l1.authority)
+    await staked.says("other", "undelegate", staked.address)
+    ran = await staked.run("other", "stake", "close", staked.address)
+    assert ran.code == 1 and "PositionInUse" in ran.err
+    # Stakes are again what they were when the last set was sealed, so a new one must be asked for.
+    await advance_validator_set(client, staked.l1.rich, staked.l1.authority, force=True)
     await deposit(client, staked.l1.rich, SOL)
     settling = Settling(staked.l1, staked.secret)
     await settling.finalize((await settling.post(b"\5" * 32, 0)).epoch)
@@ -121,10 +124,13 @@ async def test_what_was_undelegated_is_paid_out(staked: Staked) -> None:
     (row,) = await staked.says("other", "stake", "withdraw", staked.address)
     assert row == {"unbonding_id": 0, "withdrawn": True, "waits_for": ""}
     # The unbonding's account is closed too, and its rent comes back.
-    assert await client.get_balance(other, "confirmed") > before + 1_000_000
+    assert await client.get_balance(other, "confirmed") > before + 3_000_000
     shown = await staked.says("other", "stake", "show", staked.address)
-    assert (shown["lamports"], shown["unbonding"]) == (2_000_000, [])
+    assert (shown["lamports"], shown["unbonding"]) == (0, [])
     assert await staked.says("other", "stake", "withdraw", staked.address) == []
+    paid = await client.get_balance(other, "confirmed")
+    await staked.says("other", "stake", "close", staked.address)
+    assert await client.get_balance(other, "confirmed") > paid
 
 
 async def test_slot_commission_heartbeat_and_refusals(staked: Staked) -> None:
