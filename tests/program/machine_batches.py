@@ -948,17 +948,21 @@ def transition_evidence(world: World, epoch: int, random: Random) -> tuple[bytes
     group = list(told.encoded[8 * step : 8 * step + 8])
     if random.random() < 0.05:
         before = State.empty()
-    opened = witness.build(before, group[:1] if random.random() < 0.06 else group, told.context)
-    if random.random() < 0.05:
-        opened = opened[:-1]
+    whole = witness.build(before, group[:1] if random.random() < 0.06 else group, told.context)
+    opened = whole[:-1] if random.random() < 0.05 else whole
     names = {Fault.MISSING_LEAF: "WitnessIncomplete", Fault.WRONG_ROOT_BEFORE: "WitnessRoot"}
 
-    def judge() -> str | None:
+    def judged(shown: bytes) -> str | None:
         try:
-            verdict = witness.judge(told.trace[step], told.trace[step + 1], b"".join(group), opened, told.context)
+            verdict = witness.judge(told.trace[step], told.trace[step + 1], b"".join(group), shown, told.context)
         except WitnessError as error:
             return names.get(error.fault, "BadWitness")
         return _fraud(verdict != Honest())
+
+    def judge() -> str | None:
+        # The program asks for the records' leaves before it reads the tree: of what is cut short as well, a missing leaf is the first fault.
+        missing = names[Fault.MISSING_LEAF]
+        return missing if judged(whole) == missing else judged(opened)
 
     return evidence.step_evidence(told.trace, told.encoded, step, opened), judge
 
