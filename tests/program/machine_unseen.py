@@ -12,7 +12,6 @@ NEVER_SEEN: dict[str, str] = {
 """No transaction reaches them from a state that the program made."""
 
 SELDOM_SEEN: dict[str, str] = {
-    "GrantAboveTreasury": "newer than the long run that is recorded",
     "RegistryFull": "takes 256 registrations: one episode in twenty, and a newcomer who names nobody to outbid",
     "OutbidTooLow": "takes a full registry",
     "SetTooSmall": "takes more than 71 validators, and a set that was not grown",
